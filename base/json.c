@@ -1,0 +1,228 @@
+#include "base/json.h"
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/str.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Depth is checked before parsing, so that hostile nesting costs one pass over the bytes and no stack. */
+static bool too_deep(const char *s, size_t len)
+{
+    int depth = 0;
+    bool in_string = false;
+    for (size_t i = 0; i < len; i++) {
+        char c = s[i];
+        if (in_string) {
+            if (c == '\\')
+                i++;
+            else if (c == '"')
+                in_string = false;
+        } else if (c == '"') {
+            in_string = true;
+        } else if (c == '{' || c == '[') {
+            if (++depth > TL_JSON_MAX_DEPTH)
+                return true;
+        } else if (c == '}' || c == ']') {
+            depth--;
+        }
+    }
+    return false;
+}
+
+int tl_json_parse(const char *text, size_t len, json_t **ret, struct tl_diag *diag)
+{
+    *ret = NULL;
+    if (too_deep(text, len))
+        return tl_diag_add(diag, NULL, NULL, "$", "the JSON is nested deeper than %d levels", TL_JSON_MAX_DEPTH);
+    json_error_t e;
+    json_t *j = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &e);
+    if (!j && json_error_code(&e) == json_error_out_of_memory)
+        return TL_ENOMEM;
+    if (!j) {
+        /* jansson quotes what it found; the quote may hold bytes that are not UTF-8, so only its own words are kept. */
+        char *near = strstr(e.text, " near '");
+        if (near)
+            *near = '\0';
+        if (!tl_utf8_valid(e.text, strlen(e.text)))
+            strcpy(e.text, "malformed text");
+        return tl_diag_add(diag, NULL, NULL, "$", "not valid JSON at line %d, column %d: %s", e.line, e.column, e.text);
+    }
+    *ret = j;
+    return 0;
+}
+
+int tl_json_load(const char *path, size_t max, json_t **ret, struct tl_diag *diag)
+{
+    *ret = NULL;
+    TL_AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return tl_err_from_errno(errno);
+    if (!S_ISREG(st.st_mode))
+        return TL_EINVAL;
+    if ((uint64_t)st.st_size > max)
+        return TL_ETOOBIG;
+    size_t len = (size_t)st.st_size, at = 0;
+    TL_AUTO_FREE char *text = malloc(len + 1);
+    if (!text)
+        return TL_ENOMEM;
+    while (at < len) {
+        ssize_t n = read(fd, text + at, len - at);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return TL_EIO;
+        at += (size_t)n;
+    }
+    return tl_json_parse(text, len, ret, diag);
+}
+
+char *tl_json_text(const json_t *j)
+{
+    return json_dumps(j, JSON_COMPACT | JSON_ENCODE_ANY);
+}
+
+static int by_bytes(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static void canonical(struct tl_str *s, const json_t *j);
+
+static void canonical_object(struct tl_str *s, const json_t *j)
+{
+    size_t n = json_object_size(j), i = 0;
+    TL_AUTO_FREE const char **keys = tl_calloc(n, sizeof(*keys));
+    if (!keys) {
+        s->err = TL_ENOMEM;
+        return;
+    }
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)j, key, value) keys[i++] = key;
+    qsort(keys, n, sizeof(*keys), by_bytes);
+    tl_str_puts(s, "{");
+    for (i = 0; i < n; i++) {
+        json_t *k = json_string(keys[i]);
+        tl_str_puts(s, i ? "," : "");
+        canonical(s, k);
+        tl_str_puts(s, ":");
+        canonical(s, json_object_get(j, keys[i]));
+        json_decref(k);
+    }
+    tl_str_puts(s, "}");
+}
+
+static void canonical(struct tl_str *s, const json_t *j)
+{
+    if (json_is_object(j)) {
+        canonical_object(s, j);
+    } else if (json_is_array(j)) {
+        tl_str_puts(s, "[");
+        for (size_t i = 0; i < json_array_size(j); i++) {
+            tl_str_puts(s, i ? "," : "");
+            canonical(s, json_array_get(j, i));
+        }
+        tl_str_puts(s, "]");
+    } else if (json_is_real(j)) {
+        double d = json_real_value(j);
+        if (d == floor(d) && fabs(d) < 9007199254740992.0)
+            tl_str_printf(s, "%.0f", d == 0 ? 0.0 : d);
+        else
+            tl_str_printf(s, "%.17g", d);
+    } else {
+        TL_AUTO_FREE char *text = json_dumps(j, JSON_COMPACT | JSON_ENCODE_ANY);
+        if (text)
+            tl_str_puts(s, text);
+        else
+            s->err = TL_ENOMEM;
+    }
+}
+
+char *tl_json_canonical(const json_t *j)
+{
+    struct tl_str s = {0};
+    canonical(&s, j);
+    return tl_str_take(&s);
+}
+
+const char *tl_json_str(const json_t *obj, const char *key)
+{
+    return json_string_value(json_object_get(obj, key));
+}
+
+double tl_json_num(const json_t *obj, const char *key, double otherwise)
+{
+    const json_t *j = json_object_get(obj, key);
+    return json_is_number(j) ? json_number_value(j) : otherwise;
+}
+
+int64_t tl_json_int(const json_t *obj, const char *key, int64_t otherwise)
+{
+    const json_t *j = json_object_get(obj, key);
+    return json_is_integer(j) ? json_integer_value(j) : otherwise;
+}
+
+bool tl_json_bool(const json_t *obj, const char *key, bool otherwise)
+{
+    const json_t *j = json_object_get(obj, key);
+    return json_is_boolean(j) ? json_is_true(j) : otherwise;
+}
+
+void tl_json_only_keys(const json_t *obj, const char *const *allowed, const char *node, const char *path,
+                       struct tl_diag *diag)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)obj, key, value)
+    {
+        bool known = false;
+        for (size_t i = 0; allowed[i] && !known; i++)
+            known = strcmp(allowed[i], key) == 0;
+        if (!known) {
+            struct tl_str at = {0};
+            tl_str_printf(&at, "%s.%s", path, key);
+            tl_diag_add(diag, node, NULL, at.data, "unknown field \"%s\"", key);
+            tl_str_clear(&at);
+        }
+    }
+}
+
+json_t *tl_json_floats(const double *v, size_t n)
+{
+    json_t *out = json_array();
+    for (size_t i = 0; i < n; i++)
+        if (json_array_append_new(out, json_real(v[i])) < 0) {
+            json_decref(out);
+            return NULL;
+        }
+    return out;
+}
+
+int tl_json_to_floats(const json_t *j, double **ret, size_t *ret_n)
+{
+    *ret = NULL;
+    *ret_n = 0;
+    if (!json_is_array(j))
+        return TL_EINVAL;
+    size_t n = json_array_size(j);
+    double *v = tl_calloc(n, sizeof(*v));
+    if (!v)
+        return TL_ENOMEM;
+    for (size_t i = 0; i < n; i++) {
+        if (!json_is_number(json_array_get(j, i))) {
+            free(v);
+            return TL_EINVAL;
+        }
+        v[i] = json_number_value(json_array_get(j, i));
+    }
+    *ret = v;
+    *ret_n = n;
+    return 0;
+}

@@ -1,0 +1,48 @@
+/* JSON as talos accepts and writes it: RFC 8259 read strictly (UTF-8, no duplicate keys, bounded depth, finite numbers),
+ * and one canonical form for hashing. On jansson; a json_t that is shared between threads is never changed. */
+#ifndef TL_BASE_JSON_H
+#define TL_BASE_JSON_H
+
+#include "base/diag.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    TL_JSON_MAX_DEPTH = 64,               /* objects and arrays within one another */
+    TL_JSON_MAX_BODY = 1024 * 1024,       /* bytes of an ordinary request */
+    TL_JSON_MAX_GRAPH = 64 * 1024 * 1024, /* bytes of a graph */
+};
+
+static inline void tl_json_decref_ptr(json_t **j)
+{
+    json_decref(*j);
+}
+#define TL_AUTO_JSON __attribute__((cleanup(tl_json_decref_ptr)))
+
+/* Parses len bytes. TL_EINVAL with a problem that names line and column; *ret is returned owned. diag may be NULL. */
+int tl_json_parse(const char *text, size_t len, json_t **ret, struct tl_diag *diag);
+/* Reads and parses a file of at most max bytes. TL_ENOTFOUND, TL_ETOOBIG, TL_EIO, or as tl_json_parse. */
+int tl_json_load(const char *path, size_t max, json_t **ret, struct tl_diag *diag);
+
+/* Compact text; returns owned (free), NULL on want of memory. */
+char *tl_json_text(const json_t *j);
+/* Canonical text: compact, keys sorted by their bytes, integral reals written as integers, others with 17 significant digits, so
+ * that equal values have equal bytes. Returns owned. */
+char *tl_json_canonical(const json_t *j);
+
+/* Lookups that answer NULL, or the given default, where the key is absent or of another type. Borrowed. */
+const char *tl_json_str(const json_t *obj, const char *key);
+double tl_json_num(const json_t *obj, const char *key, double otherwise);
+int64_t tl_json_int(const json_t *obj, const char *key, int64_t otherwise);
+bool tl_json_bool(const json_t *obj, const char *key, bool otherwise);
+/* Reports each key of obj that is not in the NULL-terminated list as an unknown field at path.key. */
+void tl_json_only_keys(const json_t *obj, const char *const *allowed, const char *node, const char *path,
+                       struct tl_diag *diag);
+/* A float[] as JSON, and back: *ret is malloc'd, TL_EINVAL where j is not an array of finite numbers. */
+json_t *tl_json_floats(const double *v, size_t n);
+int tl_json_to_floats(const json_t *j, double **ret, size_t *ret_n);
+
+#endif
