@@ -1,0 +1,460 @@
+/* The journal of a run: events are made under the run's lock, committed together with the record and the results they tell of, and
+ * only then published. At most one commit of a run is under way; what happens meanwhile goes into the next one, so a busy run's events grow
+ * larger, not more. */
+#include "base/err.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "graph/state.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { PROGRESS_EVERY_US = 50 * 1000, BATCH_EVENTS = 4 };
+
+struct event {
+    uint64_t seq;
+    char *text;
+};
+
+struct batch {
+    struct tl_run *run; /* a reference */
+    struct event events[BATCH_EVENTS];
+    size_t nevents;
+    struct tl_kept *kept;
+    char *record;
+    bool end;
+};
+
+int tl_journal_new(struct tl_run *run, uint64_t seq, bool started)
+{
+    struct tl_journal *j = tl_calloc(1, sizeof(*j));
+    if (!j)
+        return TL_ENOMEM;
+    j->run = run;
+    j->seq = seq;
+    j->start_due = !started;
+    j->dirty = tl_calloc(run->plan->nnodes, sizeof(*j->dirty));
+    run->journal = j;
+    return j->dirty ? 0 : TL_ENOMEM;
+}
+
+static void free_kept(struct tl_kept *k)
+{
+    while (k) {
+        struct tl_kept *next = k->next;
+        free(k->text);
+        free(k);
+        k = next;
+    }
+}
+
+void tl_journal_free(struct tl_journal *j)
+{
+    if (!j)
+        return;
+    free(j->message);
+    json_decref(j->end_payload);
+    json_decref(j->results);
+    free_kept(j->kept);
+    free(j->dirty);
+    free(j);
+}
+
+static void free_batch(struct batch *b)
+{
+    struct tl_exec *exec = b->run->exec;
+    for (size_t i = 0; i < b->nevents; i++)
+        free(b->events[i].text);
+    free_kept(b->kept);
+    free(b->record);
+    tl_run_unref(b->run);
+    free(b);
+    tl_exec_commits(exec, -1);
+}
+
+/* An event's text, in the seed's order of fields (capsule-node-spec.md §5.3). Takes payload. */
+static char *event_text(const char *run_id, uint64_t seq, const char *type, json_t *payload)
+{
+    char id[TL_ID_TEXT + 24], ts[TL_TIME_TEXT];
+    snprintf(id, sizeof(id), "%s:%llu", run_id, (unsigned long long)seq);
+    tl_time_text(tl_now_ms(), ts);
+    TL_AUTO_JSON json_t *e = json_pack("{s:s,s:s,s:s,s:I,s:s,s:o}", "event_id", id, "run_id", run_id, "type", type, "seq", (json_int_t)seq,
+                                       "ts", ts, "payload", payload);
+    return e ? tl_json_text(e) : NULL;
+}
+
+static int add_event(struct batch *b, struct tl_journal *j, const char *type, json_t *payload)
+{
+    char *text = payload ? event_text(j->run->id_text, j->seq + 1, type, payload) : NULL;
+    if (!text)
+        return TL_ENOMEM;
+    b->events[b->nevents++] = (struct event){.seq = ++j->seq, .text = text};
+    return 0;
+}
+
+static const char *const status_names[] = {"queued", "running", "done", "failed", "cancelled", "skipped"};
+
+static double round1(double v)
+{
+    return floor(v * 10 + 1e-9) / 10;
+}
+
+static json_t *progress_payload(struct tl_journal *j)
+{
+    struct tl_run *run = j->run;
+    double pct = run->plan->nwanted ? round1(100.0 * run->progress / run->plan->nwanted) : 100;
+    if (pct > j->percent)
+        j->percent = pct;
+    json_t *nodes = json_array();
+    for (uint32_t k = 0; k < j->ndirty; k++) {
+        struct tl_node_state *s = &run->nodes[j->dirty[k]];
+        s->dirty = false;
+        json_t *n = json_pack("{s:s,s:s}", "id", run->plan->nodes[j->dirty[k]].id, "status", status_names[s->status]);
+        if (s->status == TL_NODE_RUNNING)
+            json_object_set_new(n, "progress", json_real(round1(100.0 * (double)s->progress)));
+        if (s->status == TL_NODE_RUNNING && s->message)
+            json_object_set_new(n, "message", json_string(s->message));
+        if (s->cached)
+            json_object_set_new(n, "cached", json_true());
+        json_array_append_new(nodes, n);
+    }
+    j->ndirty = 0;
+    char counted[64];
+    snprintf(counted, sizeof(counted), "%u of %u nodes", run->ndone, run->plan->nwanted);
+    json_t *p = json_pack("{s:f,s:s,s:o}", "progress", j->percent, "message", j->message ? j->message : counted, "nodes", nodes);
+    free(j->message);
+    j->message = NULL;
+    return p;
+}
+
+static const char *record_status(const struct tl_journal *j)
+{
+    return j->end_status ? j->end_status : j->start_due ? "queued" : "running";
+}
+
+static char *record_text(struct tl_run *run, const char *status, double progress, uint64_t seq, const json_t *end_payload)
+{
+    char created[TL_TIME_TEXT], now[TL_TIME_TEXT], started[TL_TIME_TEXT];
+    tl_time_text(run->created_ms, created);
+    tl_time_text(tl_now_ms(), now);
+    TL_AUTO_JSON json_t *r =
+        json_pack("{s:s,s:s,s:s,s:s,s:s,s:f,s:s,s:s,s:I,s:s,s:i}", "id", run->id_text, "org", run->org, "sub", run->sub, "kind", run->kind,
+                  "status", status, "progress", progress, "created_at", created, "updated_at", now, "last_seq", (json_int_t)seq, "graph_hash",
+                  run->plan->hash, "node_count", (int)run->plan->nwanted);
+    if (!r)
+        return NULL;
+    if (run->started_ms) {
+        tl_time_text(run->started_ms, started);
+        json_object_set_new(r, "started_at", json_string(started));
+    }
+    if (end_payload) {
+        json_object_set_new(r, "ended_at", json_string(now));
+        json_object_set_new(r, "result", json_deep_copy(end_payload));
+    }
+    if (run->meta)
+        json_object_update_missing(r, run->meta);
+    return tl_json_text(r);
+}
+
+static int put_event(struct tl_txn *txn, const struct tl_id *run, const struct event *e)
+{
+    uint8_t k[TL_ID_LEN + 8];
+    memcpy(k, run->b, TL_ID_LEN);
+    tl_key_u64(k + TL_ID_LEN, e->seq);
+    return tl_txn_put(txn, TL_TBL_EVENT, k, sizeof(k), e->text, strlen(e->text));
+}
+
+static int put_batch(struct tl_txn *txn, void *arg)
+{
+    const struct batch *b = arg;
+    const struct tl_id *id = &b->run->id;
+    int err = tl_txn_put(txn, TL_TBL_RUN, id->b, TL_ID_LEN, b->record, strlen(b->record));
+    for (size_t i = 0; !err && i < b->nevents; i++)
+        err = put_event(txn, id, &b->events[i]);
+    for (const struct tl_kept *k = b->kept; !err && k; k = k->next)
+        err = tl_result_put(txn, b->run->org, k);
+    if (!err && b->end) {
+        err = tl_txn_del(txn, TL_TBL_RUN_LIVE, id->b, TL_ID_LEN);
+        err = err == TL_ENOTFOUND ? 0 : err;
+    }
+    return err;
+}
+
+static void flush_now(struct tl_journal *j);
+
+static void batch_done(void *arg, int err)
+{
+    struct batch *b = arg;
+    struct tl_run *run = b->run;
+    struct tl_journal *j = run->journal;
+    const struct tl_exec_conf *conf = &run->exec->conf;
+    if (!err && conf->notify && b->nevents)
+        conf->notify(conf->arg, &run->id, b->events[b->nevents - 1].seq, b->end);
+    pthread_mutex_lock(&run->lock);
+    j->committing = false;
+    if (err)
+        j->failed = true;
+    else if (j->wants_flush)
+        flush_now(j);
+    bool drop = b->end || (j->failed && run->ended);
+    pthread_mutex_unlock(&run->lock);
+    /* A run that cannot be written stops here and goes on at the next start. */
+    if (err)
+        tl_run_stop(run, err, NULL, NULL);
+    if (drop)
+        tl_exec_remove_live(run->exec, run);
+    free_batch(b);
+}
+
+static int fill_batch(struct batch *b, struct tl_journal *j, int64_t now)
+{
+    int err = 0;
+    if (j->start_due) {
+        j->start_due = false;
+        err = add_event(b, j, "run.started", json_object());
+    }
+    bool due = now - j->last_progress_us >= PROGRESS_EVERY_US || j->end_payload;
+    if (!err && due && (j->ndirty || j->message)) {
+        j->last_progress_us = now;
+        err = add_event(b, j, "run.progress", progress_payload(j));
+    }
+    if (!err && j->results) {
+        err = add_event(b, j, "run.partial", json_pack("{s:o}", "results", j->results));
+        j->results = NULL;
+    }
+    if (!err && j->end_payload) {
+        char type[32];
+        snprintf(type, sizeof(type), "run.%s", strcmp(j->end_status, "done") == 0 ? "completed" : j->end_status);
+        err = add_event(b, j, type, json_incref(j->end_payload));
+        if (strcmp(j->end_status, "done") == 0)
+            j->percent = 100;
+    }
+    b->kept = j->kept;
+    j->kept = NULL;
+    b->end = j->end_payload != NULL;
+    b->record = err ? NULL : record_text(j->run, record_status(j), j->percent, j->seq, j->end_payload);
+    return b->record ? 0 : TL_ENOMEM;
+}
+
+/* The run.progress that must wait. */
+static void flush_soon(struct tl_journal *j, int64_t now)
+{
+    if (j->scheduled || j->closed)
+        return;
+    j->scheduled = true;
+    j->due_us = now + PROGRESS_EVERY_US;
+    tl_run_ref(j->run);
+    tl_exec_flush_later(j->run->exec, j);
+}
+
+/* With run->lock held and nothing committing. */
+static void flush_now(struct tl_journal *j)
+{
+    struct batch *b = tl_calloc(1, sizeof(*b));
+    j->wants_flush = false;
+    if (!b) {
+        j->failed = true;
+        return;
+    }
+    b->run = tl_run_ref(j->run);
+    tl_exec_commits(b->run->exec, 1);
+    j->committing = true;
+    j->closed |= j->end_payload != NULL;
+    if (fill_batch(b, j, tl_mono_us()) < 0 || tl_db_submit(j->run->exec->conf.db, put_batch, b, batch_done) < 0) {
+        j->committing = false;
+        j->failed = true;
+        if (b->end)
+            tl_exec_remove_live(j->run->exec, j->run);
+        free_batch(b);
+    } else if (j->ndirty) {
+        flush_soon(j, tl_mono_us());
+    }
+}
+
+static void poke(struct tl_journal *j, bool urgent)
+{
+    if (j->failed || j->closed)
+        return;
+    int64_t now = tl_mono_us();
+    if (!urgent && now - j->last_progress_us < PROGRESS_EVERY_US) {
+        flush_soon(j, now);
+    } else if (j->committing) {
+        j->wants_flush = true;
+    } else {
+        flush_now(j);
+    }
+}
+
+void tl_journal_flush(struct tl_journal *j)
+{
+    struct tl_run *run = j->run;
+    pthread_mutex_lock(&run->lock);
+    j->scheduled = false;
+    if (j->ndirty || j->message)
+        poke(j, true);
+    pthread_mutex_unlock(&run->lock);
+    tl_run_unref(run);
+}
+
+void tl_journal_node_changed(struct tl_run *run, uint32_t node)
+{
+    struct tl_journal *j = run->journal;
+    if (!run->nodes[node].dirty) {
+        run->nodes[node].dirty = true;
+        j->dirty[j->ndirty++] = node;
+    }
+    poke(j, false);
+}
+
+void tl_journal_result(struct tl_run *run, uint32_t node, const struct tl_op_ctx *ctx)
+{
+    struct tl_journal *j = run->journal;
+    struct tl_node_state *s = &run->nodes[node];
+    struct tl_kept *kept = s->cached ? NULL : tl_result_keep(ctx);
+    if (kept) {
+        kept->next = j->kept;
+        j->kept = kept;
+    }
+    if (!s->reported && !run->stopping) {
+        json_t *outputs = json_object();
+        for (uint32_t k = 0; k < ctx->def->nout; k++)
+            if (!tl_value_none(&ctx->outputs[k]))
+                json_object_set_new(outputs, ctx->def->out[k]->name, tl_value_json(&ctx->outputs[k]));
+        json_t *r = json_pack("{s:s,s:o}", "node", ctx->def->id, "outputs", outputs);
+        if (s->cached)
+            json_object_set_new(r, "cached", json_true());
+        if (!j->results)
+            j->results = json_array();
+        json_array_append_new(j->results, r);
+        s->reported = true;
+    }
+    poke(j, true);
+}
+
+void tl_journal_message(struct tl_run *run, const char *message)
+{
+    free(run->journal->message);
+    run->journal->message = tl_strdup(message);
+    poke(run->journal, true);
+}
+
+void tl_journal_started(struct tl_run *run)
+{
+    if (run->journal->start_due)
+        run->started_ms = tl_now_ms();
+    poke(run->journal, true);
+}
+
+void tl_journal_end(struct tl_run *run, const char *status, json_t *payload)
+{
+    run->journal->end_status = status;
+    run->journal->end_payload = payload;
+    poke(run->journal, true);
+}
+
+void tl_journal_suspend(struct tl_run *run)
+{
+    struct tl_journal *j = run->journal;
+    j->closed = true;
+    if (!j->failed && j->kept && !j->committing)
+        flush_now(j);
+    else if (j->kept)
+        j->wants_flush = true;
+}
+
+/* The run's first commit: record, document, indexes and run.queued in one transaction. */
+struct first {
+    struct tl_exec *exec;
+    struct tl_run *run;
+    char *record, *doc;
+    struct event queued;
+    void (*started)(void *arg, int err, const struct tl_id *id);
+    void *arg;
+};
+
+static int put_first(struct tl_txn *txn, void *arg)
+{
+    const struct first *f = arg;
+    const struct tl_id *id = &f->run->id;
+    uint8_t by_org[TL_ORG_MAX + TL_ID_LEN];
+    size_t n = strlen(f->run->org) + 1;
+    memcpy(by_org, f->run->org, n);
+    memcpy(by_org + n, id->b, TL_ID_LEN);
+    int err = tl_txn_add(txn, TL_TBL_RUN, id->b, TL_ID_LEN, f->record, strlen(f->record));
+    if (!err)
+        err = tl_txn_put(txn, TL_TBL_RUN_DOC, id->b, TL_ID_LEN, f->doc, strlen(f->doc));
+    if (!err)
+        err = tl_txn_put(txn, TL_TBL_RUN_ORG, by_org, n + TL_ID_LEN, "", 0);
+    if (!err)
+        err = tl_txn_put(txn, TL_TBL_RUN_LIVE, id->b, TL_ID_LEN, "", 0);
+    return err ? err : put_event(txn, id, &f->queued);
+}
+
+static void begin(struct tl_task *task)
+{
+    struct tl_run *run = (struct tl_run *)((char *)task - offsetof(struct tl_run, begin_task));
+    pthread_mutex_lock(&run->lock);
+    tl_journal_started(run);
+    pthread_mutex_unlock(&run->lock);
+    tl_run_begin(run);
+    tl_run_unref(run);
+}
+
+void tl_journal_begin(struct tl_run *run)
+{
+    run->begin_task.fn = begin;
+    tl_run_ref(run);
+    tl_exec_ready(run->exec, &run->begin_task);
+}
+
+static void free_first(struct first *f)
+{
+    struct tl_exec *exec = f->exec;
+    tl_run_unref(f->run);
+    free(f->record);
+    free(f->doc);
+    free(f->queued.text);
+    free(f);
+    tl_exec_commits(exec, -1);
+}
+
+static void first_done(void *arg, int err)
+{
+    struct first *f = arg;
+    struct tl_run *run = f->run;
+    const struct tl_exec_conf *conf = &run->exec->conf;
+    if (!err) {
+        tl_exec_add_live(run->exec, run);
+        if (conf->notify)
+            conf->notify(conf->arg, &run->id, 1, false);
+    }
+    if (f->started)
+        f->started(f->arg, err, &run->id);
+    if (!err)
+        tl_journal_begin(run);
+    free_first(f);
+}
+
+int tl_run_start(struct tl_exec *exec, const struct tl_run_req *req, void (*started)(void *arg, int err, const struct tl_id *id), void *arg)
+{
+    struct tl_id id = tl_id_new();
+    struct first *f = tl_calloc(1, sizeof(*f));
+    if (!f)
+        return TL_ENOMEM;
+    *f = (struct first){.exec = exec, .started = started, .arg = arg};
+    tl_exec_commits(exec, 1);
+    int err = tl_run_make(exec, req, &id, &f->run);
+    if (!err)
+        err = tl_journal_new(f->run, 1, false);
+    if (!err) {
+        f->doc = tl_json_text(req->doc);
+        f->record = record_text(f->run, "queued", 0, 1, NULL);
+        f->queued = (struct event){
+            .seq = 1, .text = event_text(f->run->id_text, 1, "run.queued", json_pack("{s:i}", "nodes", (int)req->plan->nwanted))};
+        err = f->doc && f->record && f->queued.text ? tl_db_submit(exec->conf.db, put_first, f, first_done) : TL_ENOMEM;
+    }
+    if (err)
+        free_first(f);
+    return err;
+}

@@ -1,0 +1,79 @@
+/* What an op may do while it runs: read inputs and parameters, set outputs, report progress and usage, fail with a sentence, and
+ * finish later. All borrowed values live until the op has finished. run() is called on an executor thread and must not block;
+ * tl_op_progress, tl_op_cancelled and tl_op_done may be called from any thread. */
+#ifndef TL_GRAPH_OP_CTX_H
+#define TL_GRAPH_OP_CTX_H
+
+#include "graph/plan.h"
+
+struct tl_run;
+
+/* Inputs by port name; NULL where there is no value. Required ports always have one, of the port's type. */
+const struct tl_value *tl_op_input(struct tl_op_ctx *ctx, const char *port);
+double tl_op_input_number(struct tl_op_ctx *ctx, const char *port, double otherwise);
+const char *tl_op_input_text(struct tl_op_ctx *ctx, const char *port); /* NULL where absent or no string */
+json_t *tl_op_input_json(struct tl_op_ctx *ctx, const char *port);     /* borrowed; NULL where absent, number or boolean */
+/* A float[] or string[] input as an array the caller frees (strings inside are borrowed). 0 with n = 0 where absent. */
+int tl_op_input_floats(struct tl_op_ctx *ctx, const char *port, double **ret, size_t *ret_n);
+
+/* The public outputs of every ancestor (seed: upstream_context), for ops with TL_OP_UPSTREAM. sequential: {"mode":"sequential","sequence":
+ * [{"id","type","outputs"}]} in topological order; otherwise {"mode":"aggregate","nodes":{id:{"type","outputs"}}}. Returned owned; NULL on
+ * want of memory. */
+json_t *tl_op_upstream(struct tl_op_ctx *ctx, bool sequential);
+
+/* Parameters by name; always there, checked against the op's list. */
+const struct tl_value *tl_op_param(struct tl_op_ctx *ctx, const char *name);
+double tl_op_param_number(struct tl_op_ctx *ctx, const char *name);
+const char *tl_op_param_text(struct tl_op_ctx *ctx, const char *name);
+bool tl_op_param_bool(struct tl_op_ctx *ctx, const char *name);
+
+/* Sets an output; takes the value. TL_EINVAL for an unknown port or another type (a fault of the op), TL_ENOMEM for no value. */
+int tl_op_output(struct tl_op_ctx *ctx, const char *port, struct tl_value value);
+int tl_op_output_json(struct tl_op_ctx *ctx, const char *port, json_t *takes); /* of the port's type */
+int tl_op_output_number(struct tl_op_ctx *ctx, const char *port, double v);
+
+void tl_op_progress(struct tl_op_ctx *ctx, double fraction, const char *message); /* 0 to 1; message may be NULL, is copied */
+bool tl_op_cancelled(struct tl_op_ctx *ctx);
+/* Records why the op fails and returns err, so that run() can end with it. The text may be shown to whoever may see this node. */
+int tl_op_fail(struct tl_op_ctx *ctx, int err, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+struct tl_usage {
+    int64_t tokens_in, tokens_out;
+    double cost_usd;
+};
+void tl_op_usage(struct tl_op_ctx *ctx, const struct tl_usage *more); /* added to the run's */
+/* Keeps the node's result for resuming this run only, not for other runs (a language model answered). */
+void tl_op_impure(struct tl_op_ctx *ctx);
+
+/* After run() returned TL_OP_PENDING: exactly once, from any thread; ctx is gone afterwards. */
+void tl_op_done(struct tl_op_ctx *ctx, int err);
+/* Called once when the run is cancelled while the op is pending, on any thread; the op must then end soon by tl_op_done(ctx, TL_ECANCELLED).
+ * Set it before handing ctx to whoever will call tl_op_done. It may be called before run() returns. */
+void tl_op_on_cancel(struct tl_op_ctx *ctx, void (*fn)(struct tl_op_ctx *ctx));
+
+void *tl_op_priv(struct tl_op_ctx *ctx);                       /* priv_size zeroed bytes */
+const struct tl_plan_node *tl_op_node(struct tl_op_ctx *ctx);
+struct tl_run *tl_op_run(struct tl_op_ctx *ctx);
+const char *tl_op_org(struct tl_op_ctx *ctx);                  /* organisation that runs */
+const char *tl_op_run_id(struct tl_op_ctx *ctx);               /* text; the outermost run's */
+const char *tl_op_step_key(struct tl_op_ctx *ctx);             /* "node/inner/…": unique in the outermost run */
+void *tl_op_services(struct tl_op_ctx *ctx);                   /* tl_exec_conf.services: struct tl_services of capsules/ */
+
+/* Runs plan as a nested graph for this op, in the same executor, under the same cancel. The op returns TL_OP_PENDING; done is called once, on
+ * an executor thread, with the outputs of graph.output (borrowed, one per env.out port) and must end in tl_op_done(ctx, …).
+ * Events of inner nodes go to watch only: nothing of the inside reaches the journal by itself. */
+struct tl_nested_watch {
+    void *arg;
+    /* An inner node finished (done of total wanted nodes); called on any thread, one at a time per nested run. */
+    void (*step)(void *arg, const struct tl_plan_node *node, uint32_t done, uint32_t total);
+};
+struct tl_nested_result {
+    int err;
+    const char *message;            /* of the inner failure: for those who may see inside only */
+    const struct tl_value *outputs; /* one per env.out port, none where not produced */
+    struct tl_usage usage;
+};
+int tl_op_run_nested(struct tl_op_ctx *ctx, struct tl_plan *plan, const struct tl_value *inputs /* one per env.in port; shared */,
+                     const struct tl_nested_watch *watch,
+                     void (*done)(struct tl_op_ctx *ctx, const struct tl_nested_result *result));
+
+#endif

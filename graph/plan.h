@@ -1,0 +1,74 @@
+/* A checked graph, ready to run: every node with its op, ports, parameters, producers and consumers, in topological order. Immutable
+ * once made, so one plan may serve many runs on many threads. Making one is how a graph is checked: all problems are reported together. */
+#ifndef TL_GRAPH_PLAN_H
+#define TL_GRAPH_PLAN_H
+
+#include "graph/doc.h"
+#include "graph/value.h"
+#include "wire/op.h"
+
+/* What a graph may use and what it is asked to be. */
+struct tl_graph_env {
+    const struct tl_op *(*find_op)(void *arg, const char *name); /* NULL for an unknown one */
+    void *arg;                /* handed to find_op and, as tl_shape_req.env, to shape() */
+    bool allow_private;       /* a capsule's private graph */
+    bool admin;               /* admin parameters exist */
+    const struct tl_port *in, *out; /* a nested graph's own ports, for its "graph.input" and "graph.output" nodes; NULL in a canvas */
+};
+
+struct tl_plan_port {
+    const struct tl_port *def;
+    struct tl_value literal; /* from data.inputs, where no edge comes in */
+    uint32_t first_source, nsources; /* into plan->sources: where its value comes from */
+};
+
+struct tl_plan_source {
+    uint32_t node;
+    uint32_t out; /* index among the producer's outputs */
+};
+
+struct tl_plan_node {
+    const char *id;
+    const struct tl_op *op;
+    const json_t *data;          /* borrowed from the document */
+    struct tl_shape shape;
+    const struct tl_plan_port *in; /* inputs in the order of the shape's ports */
+    uint32_t nin, nout;
+    const struct tl_port *const *out;
+    const struct tl_value *params; /* one per shape.params, defaults filled in */
+    uint32_t nparams;
+    uint32_t first_consumer, nconsumers; /* into plan->consumers: distinct nodes that wait for this one */
+    uint32_t nproducers;                 /* distinct nodes this one waits for */
+    bool wanted;                         /* an ancestor of a target, or a target */
+};
+
+struct tl_plan {
+    struct tl_arena arena;
+    struct tl_doc *doc; /* owned */
+    const struct tl_plan_node *nodes;
+    uint32_t nnodes, nwanted;
+    const uint32_t *order; /* all nodes, topologically */
+    const struct tl_plan_source *sources;
+    const uint32_t *consumers;
+    uint32_t input_node, output_node; /* a nested graph's ends, or UINT32_MAX */
+    char hash[65];                    /* hex BLAKE2b of the canonical document: what a receipt names */
+    _Atomic int refs;
+};
+
+/* Takes doc, whatever it returns. targets: node ids whose ancestors are wanted, NULL for all. TL_EINVAL with problems, TL_ENOMEM. */
+int tl_plan_new(struct tl_doc *doc, const struct tl_graph_env *env, const char *const *targets, size_t ntargets,
+                struct tl_plan **ret, struct tl_diag *diag);
+struct tl_plan *tl_plan_ref(struct tl_plan *plan);
+void tl_plan_unref(struct tl_plan *plan); /* NULL accepted */
+/* Index of a node by id, UINT32_MAX where there is none. */
+uint32_t tl_plan_find(const struct tl_plan *plan, const char *id);
+
+/* Checks one object of parameters against a list, for nodes and for capsule calls alike: unknown names, wrong types, ranges, steps, options and missing
+ * ones, all reported. values holds one per parameter, filled with the default where absent; the caller clears them. */
+int tl_params_check(const struct tl_param *params, bool admin, const json_t *given, const char *node, const char *path,
+                    struct tl_value *values, struct tl_diag *diag);
+/* The same rules as JSON, for node-types and public specs: [{"name","type","min",…}]; admin ones only where admin. Returned owned. */
+json_t *tl_params_json(const struct tl_param *params, bool admin);
+json_t *tl_ports_json(const struct tl_port *ports, bool out);
+
+#endif

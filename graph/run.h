@@ -1,0 +1,76 @@
+/* Runs: starting, cancelling, going on after a crash, and reading their records and events. A run is a journal: its events are committed,
+ * then published; record and status are written in the same transactions. Everything here is public: what a sealed node keeps to itself
+ * never arrives here. */
+#ifndef TL_GRAPH_RUN_H
+#define TL_GRAPH_RUN_H
+
+#include "base/id.h"
+#include "graph/plan.h"
+#include "store/db.h"
+
+struct tl_exec;
+struct tl_run;
+
+/* Published events of a run may be read up to seq; called on the database's writer thread after the commit: must be short.
+ * ended: seq is the run's last event. */
+typedef void (*tl_run_notify_fn)(void *arg, const struct tl_id *run, uint64_t seq, bool ended);
+
+struct tl_exec_conf {
+    unsigned threads; /* 0: one per core */
+    struct tl_db *db;
+    void *services;   /* handed to ops */
+    /* Makes the plan of a stored run again (kind and document as they were handed to tl_run_start). */
+    int (*replan)(void *arg, const char *org, const char *kind, json_t *doc, struct tl_plan **ret, struct tl_diag *diag);
+    /* The organisation's key for result hashes (32 bytes). */
+    int (*cache_key)(void *arg, const char *org, uint8_t ret[32]);
+    /* Shapes the public ending of a run of this kind: fills payload of run.completed from the nodes' outputs. NULL: {"outputs":{…}} alone. */
+    int (*complete)(void *arg, const struct tl_run *run, json_t *payload);
+    tl_run_notify_fn notify;
+    void *arg;
+};
+
+int tl_exec_new(const struct tl_exec_conf *conf, struct tl_exec **ret);
+/* Stops taking work, lets running ops be cancelled without ending their runs (they go on at the next start), joins all threads. */
+void tl_exec_free(struct tl_exec *exec);
+/* Runs fn(arg) on an executor thread, ahead of nodes. For requests that compute or parse. TL_ENOMEM, or TL_EAGAIN where too much waits. */
+int tl_exec_post(struct tl_exec *exec, void (*fn)(void *arg), void *arg);
+/* Takes up all runs that had not ended. Returns how many, or an error. */
+int tl_exec_resume(struct tl_exec *exec);
+
+struct tl_run_req {
+    const char *org, *sub;
+    const char *kind;      /* "capsule" (one node, a capsule call) or "canvas" */
+    json_t *doc;           /* shared: what replan needs: {"graph":{…},"targets":[…],"admin":bool,…} */
+    struct tl_plan *plan;  /* takes a reference of its own */
+    json_t *meta;          /* shared: public facts kept in the record ("canvas_id", "node_id", "capsule_id" …); may be NULL */
+};
+/* Makes the run and its run.queued event durable, then schedules it and calls started(arg, err, id) on the writer thread. 0, or an error and
+ * started is not called. */
+int tl_run_start(struct tl_exec *exec, const struct tl_run_req *req,
+                 void (*started)(void *arg, int err, const struct tl_id *id), void *arg);
+/* The same, waiting until the run exists. */
+int tl_run_start_wait(struct tl_exec *exec, const struct tl_run_req *req, struct tl_id *ret);
+/* Asks for cancellation; the run.cancelled event follows. TL_ENOTFOUND (also for another organisation's), TL_ECONFLICT where it has ended. */
+int tl_run_cancel(struct tl_exec *exec, const char *org, const struct tl_id *id, const char *reason);
+
+/* What a finished run is asked for by tl_exec_conf.complete; valid during that call only. */
+const char *tl_run_kind(const struct tl_run *run);
+const struct tl_plan *tl_run_plan(const struct tl_run *run);
+const json_t *tl_run_doc(const struct tl_run *run);
+/* Output of a wanted node by port name; NULL where there is none. Borrowed. */
+const struct tl_value *tl_run_output(const struct tl_run *run, const char *node, const char *port);
+struct tl_usage;
+void tl_run_usage(const struct tl_run *run, struct tl_usage *ret, int64_t *ret_latency_ms);
+
+/* The record: {"id","org","sub","kind","status":queued|running|done|failed|cancelled,"progress":0..100,"created_at","updated_at","ended_at","last_seq","graph_hash",
+ * "nodes":{id:{"status","op","cached"}},"result":{payload of the terminal event},"error":…, and meta's fields}. Returned owned. */
+int tl_run_get(struct tl_db *db, const char *org, const struct tl_id *id, json_t **ret);
+/* Newest first; cursor NULL or as returned; *ret_next is the cursor for the next page or empty. items: records without "nodes" and "result". */
+int tl_run_list(struct tl_db *db, const char *org, const char *status, const struct tl_id *before, size_t limit, json_t **ret_items,
+                struct tl_id *ret_next, bool *ret_more);
+
+/* Events after a seq, in order: their JSON text as stored, appended to out one by one by visit until it returns non-zero. */
+int tl_events_read(struct tl_db *db, const struct tl_id *run, uint64_t after_seq,
+                   int (*visit)(void *arg, uint64_t seq, const char *json, size_t len), void *arg);
+
+#endif

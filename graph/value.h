@@ -1,0 +1,50 @@
+/* A value on an edge: numbers and booleans in place, everything else as immutable, reference-counted JSON.
+ * Media are references: {"kind":"video","sha256":hex,"content_type","bytes","name"}. */
+#ifndef TL_GRAPH_VALUE_H
+#define TL_GRAPH_VALUE_H
+
+#include "wire/type.h"
+
+#include <jansson.h>
+#include <stdint.h>
+
+struct tl_value {
+    enum tl_type type; /* TL_T_ANY: no value */
+    union {
+        double number;
+        bool boolean;
+        json_t *json; /* owned reference; never changed once here */
+    };
+};
+
+static inline struct tl_value tl_value_number(double v)
+{
+    return (struct tl_value){.type = TL_T_NUMBER, .number = v};
+}
+static inline struct tl_value tl_value_bool(bool v)
+{
+    return (struct tl_value){.type = TL_T_BOOLEAN, .boolean = v};
+}
+/* Any type but number and boolean; takes j. A NULL j makes no value. */
+static inline struct tl_value tl_value_take(enum tl_type type, json_t *j)
+{
+    return j ? (struct tl_value){.type = type, .json = j} : (struct tl_value){.type = TL_T_ANY};
+}
+static inline bool tl_value_none(const struct tl_value *v)
+{
+    return !v || v->type == TL_T_ANY;
+}
+struct tl_value tl_value_ref(const struct tl_value *v); /* another reference to the same value */
+void tl_value_clear(struct tl_value *v);
+
+/* Whether j has the form of a value of type, as a value of that type (any: by its own form). Borrows j, shares it. TL_EINVAL with *ret_why (static
+ * text, "must be a list of finite numbers") where it has not. */
+int tl_value_from_json(enum tl_type type, json_t *j, struct tl_value *ret, const char **ret_why);
+json_t *tl_value_json(const struct tl_value *v); /* returns an owned reference; JSON null for none */
+/* A media reference's hash and fields, NULL where v is no medium. Borrowed. */
+const char *tl_value_sha256(const struct tl_value *v);
+json_t *tl_media_json(const char *kind, const char *sha256, const char *content_type, uint64_t bytes, const char *name);
+/* The canonical hash of a value (BLAKE2b-256 over its type name and canonical JSON). TL_ENOMEM. */
+int tl_value_hash(const struct tl_value *v, uint8_t ret[32]);
+
+#endif

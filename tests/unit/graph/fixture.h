@@ -1,0 +1,48 @@
+/* Ops and a store for the tests of graph/: arithmetic, failure, waiting for the test, nesting. */
+#ifndef TL_TEST_GRAPH_FIXTURE_H
+#define TL_TEST_GRAPH_FIXTURE_H
+
+#include "graph/run.h"
+
+#include <pthread.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+struct fx {
+    char dir[64];
+    struct tl_db *db;
+    struct tl_exec *exec;
+    pthread_mutex_t lock;
+    pthread_cond_t cond;
+    uint64_t seen; /* last seq published, of any run */
+    int ended;     /* runs whose last event was published */
+    int calls;     /* times that the ops "add" and "count" ran */
+    struct tl_op_ctx *held; /* the context that "hold" waits with */
+};
+extern struct fx fx;
+
+const struct tl_op *fx_find_op(void *arg, const char *name);
+extern const struct tl_graph_env fx_env;
+
+void fx_open(void);    /* a fresh directory, store and executor */
+void fx_restart(void); /* the same directory, opened again, as after a crash */
+void fx_crash(void);   /* closes executor and store; runs stay as the store has them */
+void fx_close(void);
+
+json_t *fx_json(const char *text);
+/* Plans a document; asserts that it has no problems. */
+struct tl_plan *fx_plan(json_t *graph);
+/* Starts a run of the document and waits until it exists. */
+struct tl_id fx_start(const char *graph);
+void fx_wait_ended(int count);
+struct tl_op_ctx *fx_wait_held(void); /* takes it */
+/* The run's events, in order, as an array. */
+json_t *fx_events(const struct tl_id *id);
+json_t *fx_record(const struct tl_id *id);
+/* The output that the journal gives a node, or NULL. Borrowed from events. */
+json_t *fx_output(json_t *events, const char *node, const char *port);
+
+#endif
