@@ -70,27 +70,114 @@ $(BUILD)/%.o: %.c Makefile
 # The built-in catalog is part of the program: .incbin is invisible to -MMD.
 $(BUILD)/catalog/embed.o: $(wildcard catalog/*/*.json catalog/*/*/*.json)
 
-# Tests: every tests/unit/<layer>/test_*.c is a program of its own.
+# Tests: every tests/unit/<layer>/test_*.c is a program of its own; other .c files beside it are linked into it.
 UNIT_SRC = $(sort $(wildcard tests/unit/*/test_*.c))
 UNIT_BIN = $(patsubst %.c,$(BUILD)/%,$(UNIT_SRC))
-WORKER_UNIT = $(filter $(BUILD)/tests/unit/worker/%,$(UNIT_BIN))
-UNIT_HELPERS = $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(UNIT_SRC),$(wildcard tests/unit/*/*.c)))
+UNIT_HELP = $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(UNIT_SRC),$(wildcard tests/unit/*/*.c)))
+beside = $(filter $(BUILD)/$(dir $(1))%,$(UNIT_HELP))
+layer_of = $(word 3,$(subst /, ,$(1)))
+# A layer's tests link that layer and what it may include, so that a test proves the layering too.
+test_libs = $(call libs,$(call layer_of,$(1)) $(ALLOW_$(call layer_of,$(1))))
+test_ext = $(if $(filter worker,$(call layer_of,$(1))),$$(LIBS_worker),$$(LIBS_talos))
 
-$(WORKER_UNIT): $(BUILD)/%: $(BUILD)/%.o $(WORKER_LIBS)
-	$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(WORKER_LIBS) -lcmocka $(LIBS_worker)
-
-.SECONDEXPANSION:
-$(filter-out $(WORKER_UNIT),$(UNIT_BIN)): $(BUILD)/%: $(BUILD)/%.o $$(filter $$(dir $(BUILD)/%)$$(PERCENT),$(UNIT_HELPERS)) $(TALOS_LIBS)
-	$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(TALOS_LIBS) -lcmocka $(LIBS_talos)
-PERCENT = %
+define unit_program
+$(BUILD)/$(1): $(BUILD)/$(1).o $(call beside,$(1)) $(call test_libs,$(1))
+	$$(CC) $$(ALL_LDFLAGS) -o $$@ $$(filter %.o,$$^) $$(filter %.a,$$^) -lcmocka $(call test_ext,$(1))
+endef
+$(foreach t,$(UNIT_SRC:.c=),$(eval $(call unit_program,$(t))))
 
 $(BUILD)/tests/unit/worker/%.o: tests/unit/worker/%.c Makefile
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(worker_CFLAGS) -MMD -MP -c -o $@ $<
 
-.PHONY: tests unit
-tests: $(UNIT_BIN)
-unit: all tests
+$(BUILD)/%.so: %.c Makefile
+	@mkdir -p $(@D)
+	$(CC) -std=c17 -O2 -g $(WARN) -I. -D_GNU_SOURCE -fPIC -shared -o $@ $< -ldl
+
+PRELOADS = $(patsubst %.c,$(BUILD)/%.so,$(wildcard tests/crash/*_shim.c))
+
+.PHONY: help deps test-deps tests lint unit node-modules node-tests check check-tests asan tsan fuzz bench demo format tidy clean
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 16
+
+deps: ## installs what building needs and is missing
+	@tools/deps build
+
+test-deps:
+	@tools/deps build test
+
+tests: $(UNIT_BIN) $(PRELOADS)
+
+lint: ## layers, headers, folders
+	@tests/lint/layers
+	@tests/lint/folders
+	@CC="$(CC)" WORKER_CFLAGS="$(worker_CFLAGS)" tests/lint/headers
+
+unit: all tests ## the unit tests, in C
 	@BUILD=$(BUILD) tests/unit/run $(UNIT_BIN)
+
+tests/node_modules/.stamp: tests/package-lock.json
+	cd tests && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+node-modules: tests/node_modules/.stamp
+
+NODE_TESTS = $(sort $(wildcard tests/*/*.test.mjs))
+node-tests: all $(PRELOADS) node-modules ## the tests over HTTP, SSE and WebSocket, of crashes and of leaks
+	TALOS_BIN=$(abspath $(BUILD))/talos TALOS_BUILD=$(abspath $(BUILD)) node --test $(NODE_TESTS)
+
+check-tests: lint unit node-tests
+
+check: test-deps ## everything that must hold before a change lands
+	@$(MAKE) --no-print-directory -j$(shell nproc) all tests
+	@$(MAKE) --no-print-directory check-tests
+
+ASAN = -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+TSAN = -fsanitize=thread -fno-omit-frame-pointer
+asan: test-deps ## the same tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	@$(MAKE) --no-print-directory -j$(shell nproc) BUILD=build-asan SANITIZE="$(ASAN)" OPT="-O1 -g" all tests
+	@$(MAKE) --no-print-directory BUILD=build-asan SANITIZE="$(ASAN)" OPT="-O1 -g" unit node-tests
+
+tsan: test-deps ## the same tests under ThreadSanitizer
+	@$(MAKE) --no-print-directory -j$(shell nproc) BUILD=build-tsan SANITIZE="$(TSAN)" OPT="-O1 -g" all tests
+	@TSAN_OPTIONS="halt_on_error=1 second_deadlock_stack=1" $(MAKE) --no-print-directory BUILD=build-tsan SANITIZE="$(TSAN)" OPT="-O1 -g" unit node-tests
+
+# Fuzzing: every tests/fuzz/fuzz_*.c is a libFuzzer target with its corpus in tests/fuzz/corpus/<name>. Without SECONDS the corpus is
+# replayed and a second of new inputs tried.
+FUZZ_BIN = $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
+$(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(TALOS_LIBS)
+	$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $(filter %.o %.a,$^) $(LIBS_talos)
+.PHONY: fuzz-run
+fuzz-run: $(FUZZ_BIN)
+	@tests/fuzz/run $(if $(SECONDS),$(SECONDS),1) $(FUZZ_BIN)
+fuzz: ## replays the fuzzing corpora; SECONDS=600 looks for new inputs, per target
+	@tools/deps build fuzz
+	@$(MAKE) --no-print-directory -j$(shell nproc) BUILD=build-fuzz CC=clang OPT="-O1 -g" \
+		SANITIZE="-fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined" fuzz-run
+
+BENCH_BIN = $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard tests/bench/*.c)))
+$(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(TALOS_LIBS)
+	$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o %.a,$^) $(LIBS_talos)
+bench: ## figures as ratios, measured side by side in one run
+	@tools/deps build bench
+	@$(MAKE) --no-print-directory -j$(shell nproc) all $(BENCH_BIN)
+	@BUILD=$(abspath $(BUILD)) tests/bench/run
+
+demo: ## the main job on a clip; CLIP=my.mp4 takes your own
+	@tools/deps build demo
+	@$(MAKE) --no-print-directory -j$(shell nproc) all
+	@BUILD=$(BUILD) CLIP="$(CLIP)" tools/demo
+
+C_FILES = $(shell git ls-files '*.c' '*.h')
+format: ## clang-format over all C files
+	@tools/deps tidy
+	clang-format -i $(C_FILES)
+
+tidy: ## clang-tidy over all C files
+	@tools/deps tidy
+	clang-tidy --quiet $(filter %.c,$(C_FILES)) -- -std=c17 -D_GNU_SOURCE -I. $(worker_CFLAGS)
+
+clean: ## removes what was built
+	rm -rf build build-asan build-tsan build-fuzz
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
