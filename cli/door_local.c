@@ -1,0 +1,191 @@
+#include "base/err.h"
+#include "base/mem.h"
+#include "capsules/doors.h"
+#include "cli/app.h"
+#include "cli/cli.h"
+#include "cli/door.h"
+#include "graph/value.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/sendfile.h>
+#include <unistd.h>
+
+struct local {
+    struct tl_cli_door door;
+    struct tl_app app;
+    struct tl_cli_wait *wait;
+    struct tl_id run;
+    char run_text[TL_ID_TEXT];
+    uint64_t seen; /* seq of the last event handed over */
+};
+
+static void more_events(void *arg, const struct tl_id *run, uint64_t seq, bool ended)
+{
+    (void)run, (void)seq, (void)ended;
+    tl_cli_wait_poke(arg);
+}
+
+static int template(struct tl_cli_door *door, const char *id, json_t **ret)
+{
+    struct local *l = (struct local *)door;
+    return tl_cat_template(l->app.catalog, id, ret);
+}
+
+static int copy_in(struct tl_blob_writer *w, int fd)
+{
+    enum { PIECE = 1 << 20 };
+    TL_AUTO_FREE char *buf = malloc(PIECE);
+    int err = buf ? 0 : TL_ENOMEM;
+    while (!err) {
+        ssize_t n = read(fd, buf, PIECE);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return n < 0 ? tl_err_from_errno(errno) : 0;
+        err = tl_blob_write(w, buf, (size_t)n);
+    }
+    return err;
+}
+
+static int upload(struct tl_cli_door *door, const char *path, const char *kind, const char *content_type,
+                  const char *name, json_t **ret)
+{
+    struct local *l = (struct local *)door;
+    TL_AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return tl_err_from_errno(errno);
+    struct tl_blob_writer *w;
+    int err = tl_blob_begin(l->app.blobs, 0, &w);
+    if (err < 0)
+        return err;
+    err = copy_in(w, fd);
+    if (err < 0) {
+        tl_blob_abort(w);
+        return err;
+    }
+    char hex[TL_SHA256_HEX];
+    uint64_t size;
+    err = tl_blob_commit(w, hex, &size);
+    if (err < 0)
+        return err;
+    *ret = tl_media_json(kind, hex, content_type, size, name);
+    return *ret ? 0 : TL_ENOMEM;
+}
+
+static int start(struct tl_cli_door *door, const char *name, json_t *graph, struct tl_diag *diag)
+{
+    struct local *l = (struct local *)door;
+    TL_AUTO_JSON json_t *doc = tl_cap_canvas_doc(graph, NULL, false);
+    TL_AUTO_JSON json_t *meta = json_pack("{s:s}", "name", name);
+    struct tl_plan *plan = NULL;
+    if (!doc || !meta)
+        return TL_ENOMEM;
+    int err = tl_cap_replan(&l->app.services, TL_LOCAL_ORG, TL_KIND_CANVAS, doc, &plan, diag);
+    if (err < 0)
+        return err;
+    const struct tl_run_req req = {
+        .org = TL_LOCAL_ORG, .sub = TL_LOCAL_SUB, .kind = TL_KIND_CANVAS, .doc = doc, .plan = plan, .meta = meta};
+    err = tl_run_start_wait(l->app.exec, &req, &l->run);
+    tl_plan_unref(plan);
+    if (!err)
+        tl_id_text(&l->run, l->run_text);
+    return err;
+}
+
+static const char *run_id(struct tl_cli_door *door)
+{
+    return ((struct local *)door)->run_text;
+}
+
+struct visiting {
+    struct local *local;
+    void (*visit)(void *arg, const char *json, size_t len);
+    void *arg;
+};
+
+static int one_event(void *arg, uint64_t seq, const char *json, size_t len)
+{
+    const struct visiting *v = arg;
+    v->local->seen = seq;
+    v->visit(v->arg, json, len);
+    return 0;
+}
+
+static int events(struct tl_cli_door *door, void (*visit)(void *arg, const char *json, size_t len), void *arg)
+{
+    struct local *l = (struct local *)door;
+    if (tl_db_read_only(l->app.db))
+        return TL_EIO;
+    return tl_events_read(l->app.db, &l->run, l->seen, one_event, &(struct visiting){l, visit, arg});
+}
+
+/* The store may fail without an event to tell of it. */
+static int next_ms(struct tl_cli_door *door)
+{
+    (void)door;
+    return 1000;
+}
+
+static int cancel(struct tl_cli_door *door)
+{
+    struct local *l = (struct local *)door;
+    return tl_run_cancel(l->app.exec, TL_LOCAL_ORG, &l->run, "cancelled on the command line");
+}
+
+static int fetch(struct tl_cli_door *door, const char *node, const char *port, const json_t *media, int fd)
+{
+    (void)node, (void)port;
+    struct local *l = (struct local *)door;
+    const char *sha256 = tl_json_str(media, "sha256");
+    TL_AUTO_FD int in = -1;
+    uint64_t size;
+    int err = sha256 ? tl_blob_open(l->app.blobs, sha256, &in, &size) : TL_ENOTFOUND;
+    while (!err && size) {
+        ssize_t n = sendfile(fd, in, NULL, size < 1 << 30 ? size : 1 << 30);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return n < 0 ? tl_err_from_errno(errno) : TL_ECORRUPT;
+        size -= (uint64_t)n;
+    }
+    return err;
+}
+
+static void close_local(struct tl_cli_door *door)
+{
+    struct local *l = (struct local *)door;
+    tl_app_close(&l->app);
+    free(l);
+}
+
+static const struct tl_cli_door_ops local_ops = {
+    .template = template,
+    .upload = upload,
+    .start = start,
+    .run_id = run_id,
+    .events = events,
+    .next_ms = next_ms,
+    .cancel = cancel,
+    .fetch = fetch,
+    .close = close_local,
+};
+
+int tl_cli_door_local(const char *dir, struct tl_cli_wait *wait, struct tl_cli_door **ret)
+{
+    struct local *l = tl_calloc(1, sizeof(*l));
+    if (!l)
+        return TL_ENOMEM;
+    int err = tl_app_open(&l->app, dir);
+    if (err < 0) {
+        free(l);
+        return err;
+    }
+    l->door.ops = &local_ops;
+    l->wait = wait;
+    l->app.notify_arg = wait;
+    l->app.notify = more_events;
+    *ret = &l->door;
+    return 0;
+}

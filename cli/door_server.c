@@ -1,0 +1,176 @@
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "cli/cli.h"
+#include "cli/client.h"
+#include "cli/door.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct remote {
+    struct tl_cli_door door;
+    struct tl_cli_client *client;
+    char *run;
+};
+
+/* One segment of a path. */
+static void add_segment(struct tl_str *out, const char *text)
+{
+    for (const char *p = text; *p; p++) {
+        if (strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~", *p))
+            tl_str_add(out, p, 1);
+        else
+            tl_str_printf(out, "%%%02X", (unsigned char)*p);
+    }
+}
+
+/* What the server's answer to a refused request says, for the person. */
+static int refused(int err, const json_t *answer, struct tl_diag *diag)
+{
+    const json_t *error = json_object_get(answer, "error");
+    const json_t *problems = json_object_get(json_object_get(error, "details"), "problems");
+    size_t i;
+    json_t *p;
+    json_array_foreach(problems, i, p) {
+        const char *message = tl_json_str(p, "message");
+        tl_diag_add(diag, tl_json_str(p, "node"), tl_json_str(p, "port"), tl_json_str(p, "path"), "%s",
+                    message ? message : "");
+    }
+    if (!json_array_size(problems) && tl_json_str(error, "message"))
+        tl_diag_add(diag, NULL, NULL, NULL, "%s", tl_json_str(error, "message"));
+    return err;
+}
+
+static int template(struct tl_cli_door *door, const char *id, json_t **ret)
+{
+    struct remote *r = (struct remote *)door;
+    struct tl_str path TL_CLEANUP(tl_str_clear) = {0};
+    tl_str_puts(&path, "/api/v1/templates/");
+    add_segment(&path, id);
+    int err = path.err ? path.err : tl_cli_client_call(r->client, "GET", path.data, NULL, ret);
+    if (err < 0) {
+        json_decref(*ret);
+        *ret = NULL;
+    }
+    return err;
+}
+
+static int upload(struct tl_cli_door *door, const char *path, const char *kind, const char *content_type,
+                  const char *name, json_t **ret)
+{
+    struct remote *r = (struct remote *)door;
+    TL_AUTO_JSON json_t *file = NULL;
+    int err = tl_cli_client_upload(r->client, path, content_type, name, &file);
+    if (err < 0) {
+        struct tl_diag diag TL_CLEANUP(tl_diag_clear) = {0};
+        refused(err, file, &diag);
+        tl_cli_problems(&diag);
+        return err;
+    }
+    const char *sha256 = tl_json_str(file, "sha256"), *type = tl_json_str(file, "content_type");
+    if (!sha256)
+        return TL_ETRANSIENT_IO;
+    *ret = json_pack("{s:s,s:s,s:s,s:I,s:s}", "kind", kind, "sha256", sha256, "content_type",
+                     type ? type : content_type, "bytes", (json_int_t)tl_json_int(file, "bytes", 0), "name", name);
+    return *ret ? 0 : TL_ENOMEM;
+}
+
+static int start(struct tl_cli_door *door, const char *name, json_t *graph, struct tl_diag *diag)
+{
+    struct remote *r = (struct remote *)door;
+    TL_AUTO_JSON json_t *body = json_pack("{s:s,s:O}", "name", name, "graph", graph);
+    TL_AUTO_JSON json_t *canvas = NULL, *run = NULL;
+    TL_AUTO_FREE char *path = NULL;
+    if (!body)
+        return TL_ENOMEM;
+    int err = tl_cli_client_call(r->client, "POST", "/api/v1/canvases", body, &canvas);
+    if (err < 0)
+        return refused(err, canvas, diag);
+    const char *id = tl_json_str(canvas, "id");
+    if (!id || asprintf(&path, "/api/v1/canvases/%s/runs", id) < 0)
+        return id ? TL_ENOMEM : TL_ETRANSIENT_IO;
+    TL_AUTO_JSON json_t *nothing = json_object();
+    err = tl_cli_client_call(r->client, "POST", path, nothing, &run);
+    if (err < 0)
+        return refused(err, run, diag);
+    const char *run_id = tl_json_str(run, "run_id");
+    r->run = tl_strdup(run_id ? run_id : tl_json_str(run, "id"));
+    return r->run ? tl_cli_client_follow(r->client, r->run) : TL_ETRANSIENT_IO;
+}
+
+static const char *run_id(struct tl_cli_door *door)
+{
+    return ((struct remote *)door)->run;
+}
+
+static int events(struct tl_cli_door *door, void (*visit)(void *arg, const char *json, size_t len), void *arg)
+{
+    return tl_cli_client_events(((struct remote *)door)->client, visit, arg);
+}
+
+static int next_ms(struct tl_cli_door *door)
+{
+    return tl_cli_client_next_ms(((struct remote *)door)->client);
+}
+
+static int cancel(struct tl_cli_door *door)
+{
+    struct remote *r = (struct remote *)door;
+    TL_AUTO_FREE char *path = NULL;
+    TL_AUTO_JSON json_t *nothing = json_object();
+    if (asprintf(&path, "/api/v1/runs/%s/cancel", r->run) < 0)
+        return TL_ENOMEM;
+    return tl_cli_client_call(r->client, "POST", path, nothing, NULL);
+}
+
+static int fetch(struct tl_cli_door *door, const char *node, const char *port, const json_t *media, int fd)
+{
+    (void)node, (void)port;
+    struct remote *r = (struct remote *)door;
+    struct tl_str path TL_CLEANUP(tl_str_clear) = {0};
+    tl_str_puts(&path, "/api/v1/files/");
+    add_segment(&path, tl_json_str(media, "sha256"));
+    tl_str_puts(&path, "/content");
+    return path.err ? path.err : tl_cli_client_download(r->client, path.data, fd);
+}
+
+static void close_remote(struct tl_cli_door *door)
+{
+    struct remote *r = (struct remote *)door;
+    tl_cli_client_free(r->client);
+    free(r->run);
+    free(r);
+}
+
+static const struct tl_cli_door_ops remote_ops = {
+    .template = template,
+    .upload = upload,
+    .start = start,
+    .run_id = run_id,
+    .events = events,
+    .next_ms = next_ms,
+    .cancel = cancel,
+    .fetch = fetch,
+    .close = close_remote,
+};
+
+int tl_cli_door_server(const char *url, const char *token, struct tl_cli_wait *wait, struct tl_cli_door **ret)
+{
+    struct remote *r = tl_calloc(1, sizeof(*r));
+    if (!r)
+        return TL_ENOMEM;
+    r->door.ops = &remote_ops;
+    int err = tl_cli_client_new(url, token, wait, &r->client);
+    if (err < 0) {
+        if (err == TL_EINVAL)
+            tl_cli_say("--server takes an address such as http://127.0.0.1:8484, not '%s'", url);
+        else
+            tl_cli_fail(err, "the network cannot be set up");
+        free(r);
+        return err;
+    }
+    *ret = &r->door;
+    return 0;
+}

@@ -1,0 +1,159 @@
+#include "cli/view.h"
+
+#include "base/err.h"
+#include "base/mem.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const char *const status_names[] = {"queued", "running", "done", "failed", "cancelled", "skipped"};
+
+/* A capsule node says which capsule it is; every other one what op. */
+static char *type_of(const json_t *node)
+{
+    const json_t *data = json_object_get(node, "data");
+    const char *capsule = tl_json_str(data, "capsuleId"), *version = tl_json_str(data, "capsuleVersion"),
+               *type = tl_json_str(node, "type");
+    char *text = NULL;
+    if (!capsule)
+        return tl_strdup(type ? type : "");
+    return asprintf(&text, "%s%s%s", capsule, version ? "@" : "", version ? version : "") < 0 ? NULL : text;
+}
+
+int tl_cli_view_init(struct tl_cli_view *view, const json_t *graph)
+{
+    memset(view, 0, sizeof(*view));
+    const json_t *nodes = json_object_get(graph, "nodes");
+    size_t n = json_array_size(nodes);
+    view->outputs = json_object();
+    view->nodes = tl_calloc(n ? n : 1, sizeof(*view->nodes));
+    bool whole = view->outputs && view->nodes;
+    for (size_t i = 0; whole && i < n; i++) {
+        const json_t *node = json_array_get(nodes, i);
+        const char *id = tl_json_str(node, "id"), *label = tl_json_str(json_object_get(node, "data"), "label");
+        struct tl_cli_view_node *v = &view->nodes[view->nnodes++];
+        v->id = tl_strdup(id ? id : "");
+        v->label = tl_strdup(label && *label ? label : v->id);
+        v->type = type_of(node);
+        whole = v->id && v->label && v->type;
+    }
+    if (!whole)
+        tl_cli_view_clear(view);
+    return whole ? 0 : TL_ENOMEM;
+}
+
+void tl_cli_view_clear(struct tl_cli_view *view)
+{
+    for (size_t i = 0; i < view->nnodes; i++) {
+        free(view->nodes[i].id);
+        free(view->nodes[i].label);
+        free(view->nodes[i].type);
+        free(view->nodes[i].message);
+    }
+    free(view->nodes);
+    free(view->message);
+    json_decref(view->outputs);
+    json_decref(view->ending);
+    memset(view, 0, sizeof(*view));
+}
+
+static struct tl_cli_view_node *find(const struct tl_cli_view *view, const char *id)
+{
+    for (size_t i = 0; id && i < view->nnodes; i++)
+        if (!strcmp(view->nodes[i].id, id))
+            return &view->nodes[i];
+    return NULL;
+}
+
+const struct tl_cli_view_node *tl_cli_view_find(const struct tl_cli_view *view, const char *id)
+{
+    return find(view, id);
+}
+
+static void set_text(char **to, const char *text)
+{
+    free(*to);
+    *to = tl_strdup(text);
+}
+
+static void node_state(struct tl_cli_view *view, const json_t *state)
+{
+    struct tl_cli_view_node *v = find(view, tl_json_str(state, "id"));
+    const char *status = tl_json_str(state, "status");
+    if (!v)
+        return;
+    for (size_t i = 0; status && i < TL_ARRAY_LEN(status_names); i++)
+        if (!strcmp(status, status_names[i]))
+            v->status = (enum tl_cli_view_status)i;
+    v->percent =
+        v->status == TL_VIEW_DONE ? 100 : tl_json_num(state, "progress", v->status == TL_VIEW_RUNNING ? v->percent : 0);
+    v->cached = tl_json_bool(state, "cached", v->cached);
+    set_text(&v->message, tl_json_str(state, "message"));
+}
+
+static void progress(struct tl_cli_view *view, const json_t *payload)
+{
+    view->percent = tl_json_num(payload, "progress", view->percent);
+    if (tl_json_str(payload, "message"))
+        set_text(&view->message, tl_json_str(payload, "message"));
+    size_t i;
+    json_t *item;
+    json_array_foreach(json_object_get(payload, "nodes"), i, item)
+        node_state(view, item);
+}
+
+static void results(struct tl_cli_view *view, const json_t *payload)
+{
+    size_t i;
+    json_t *item;
+    json_array_foreach(json_object_get(payload, "results"), i, item) {
+        const char *node = tl_json_str(item, "node");
+        json_t *outputs = json_object_get(item, "outputs");
+        if (node && json_is_object(outputs))
+            json_object_set(view->outputs, node, outputs);
+    }
+}
+
+static void end(struct tl_cli_view *view, enum tl_cli_view_status status, json_t *payload)
+{
+    view->status = status;
+    json_decref(view->ending);
+    view->ending = payload ? json_incref(payload) : json_null();
+    if (status == TL_VIEW_DONE)
+        view->percent = 100;
+    const char *node = tl_json_str(json_object_get(json_object_get(payload, "error"), "details"), "node");
+    for (size_t i = 0; i < view->nnodes; i++) {
+        struct tl_cli_view_node *v = &view->nodes[i];
+        if (status == TL_VIEW_FAILED && node && !strcmp(v->id, node))
+            v->status = TL_VIEW_FAILED;
+        else if (status != TL_VIEW_DONE && v->status == TL_VIEW_RUNNING)
+            v->status = TL_VIEW_CANCELLED;
+        else if (status != TL_VIEW_DONE && v->status == TL_VIEW_QUEUED)
+            v->status = TL_VIEW_SKIPPED;
+    }
+    const char *key;
+    json_t *outputs;
+    json_object_foreach(json_object_get(payload, "outputs"), key, outputs)
+        json_object_set(view->outputs, key, outputs);
+}
+
+void tl_cli_view_event(struct tl_cli_view *view, const json_t *event)
+{
+    const char *type = tl_json_str(event, "type");
+    json_t *payload = json_object_get(event, "payload");
+    view->last_seq = tl_json_int(event, "seq", view->last_seq);
+    if (!type)
+        return;
+    if (!strcmp(type, "run.started"))
+        view->status = TL_VIEW_RUNNING;
+    else if (!strcmp(type, "run.progress"))
+        progress(view, payload);
+    else if (!strcmp(type, "run.partial"))
+        results(view, payload);
+    else if (!strcmp(type, "run.completed"))
+        end(view, TL_VIEW_DONE, payload);
+    else if (!strcmp(type, "run.failed"))
+        end(view, TL_VIEW_FAILED, payload);
+    else if (!strcmp(type, "run.cancelled"))
+        end(view, TL_VIEW_CANCELLED, payload);
+}
