@@ -8,6 +8,7 @@ enum { TL_TIME_TEXT = 25 }; /* "2026-01-21T12:34:56.789Z" and NUL */
 
 int64_t tl_now_ms(void);
 int64_t tl_mono_us(void);
+/* Times before the year 0000 or after 9999 are written as the first or last millisecond between. */
 void tl_time_text(int64_t ms, char ret[TL_TIME_TEXT]);
 
 #endif

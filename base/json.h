@@ -11,6 +11,8 @@
 #include <stdint.h>
 
 enum {
+    TL_JSON_DIGITS = 15, /* significant digits of a real: what every decimal survives (DBL_DIG), so that 0.7 is written as it was read, and a value read
+                          * back has the same canonical text */
     TL_JSON_MAX_DEPTH = 64,               /* objects and arrays within one another */
     TL_JSON_MAX_BODY = 1024 * 1024,       /* bytes of an ordinary request */
     TL_JSON_MAX_GRAPH = 64 * 1024 * 1024, /* bytes of a graph */
@@ -29,9 +31,12 @@ int tl_json_load(const char *path, size_t max, json_t **ret, struct tl_diag *dia
 
 /* Compact text; returns owned (free), NULL on want of memory. */
 char *tl_json_text(const json_t *j);
-/* Canonical text: compact, keys sorted by their bytes, integral reals written as integers, others with 17 significant digits, so
+/* Canonical text: compact, keys sorted by their bytes, integral reals written as integers, others with TL_JSON_DIGITS, so
  * that equal values have equal bytes. Returns owned. */
 char *tl_json_canonical(const json_t *j);
+
+/* A number's canonical text; returns its length. ret holds 32. */
+size_t tl_json_number(double v, char *ret, size_t cap);
 
 /* Lookups that answer NULL, or the given default, where the key is absent or of another type. Borrowed. */
 const char *tl_json_str(const json_t *obj, const char *key);

@@ -30,7 +30,9 @@ void tl_close_fd(int *fd)
 
 void *tl_calloc(size_t count, size_t size)
 {
-    return calloc(count ? count : 1, size ? size : 1);
+    count = count ? count : 1;
+    size = size ? size : 1;
+    return count > PTRDIFF_MAX / size ? NULL : calloc(count, size);
 }
 
 int tl_grow(void *array, size_t *cap, size_t need, size_t size)
@@ -62,16 +64,19 @@ char *tl_strdup(const char *s)
 
 char *tl_strndup(const char *s, size_t len)
 {
-    char *p = malloc(len + 1);
+    char *p = len < SIZE_MAX ? malloc(len + 1) : NULL;
     if (!p)
         return NULL;
-    memcpy(p, s, len);
+    if (len)
+        memcpy(p, s, len);
     p[len] = '\0';
     return p;
 }
 
 void *tl_arena_alloc(struct tl_arena *arena, size_t size)
 {
+    if (size > SIZE_MAX / 2)
+        return NULL;
     size = (size + 15) & ~(size_t)15;
     struct tl_arena_block *b = arena->head;
     if (!b || b->cap - b->used < size) {
@@ -91,8 +96,8 @@ void *tl_arena_alloc(struct tl_arena *arena, size_t size)
 
 char *tl_arena_strndup(struct tl_arena *arena, const char *s, size_t len)
 {
-    char *p = tl_arena_alloc(arena, len + 1);
-    if (p)
+    char *p = len < SIZE_MAX ? tl_arena_alloc(arena, len + 1) : NULL;
+    if (p && len)
         memcpy(p, s, len);
     return p;
 }

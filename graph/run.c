@@ -410,15 +410,19 @@ const json_t *tl_run_doc(const struct tl_run *run)
     return run->doc;
 }
 
+const struct tl_value *tl_run_output_at(const struct tl_run *run, uint32_t node, uint32_t out)
+{
+    const struct tl_value *outputs = run->nodes[node].outputs;
+    return outputs && !tl_value_none(&outputs[out]) ? &outputs[out] : NULL;
+}
+
 const struct tl_value *tl_run_output(const struct tl_run *run, const char *node, const char *port)
 {
     uint32_t i = tl_plan_find(run->plan, node);
-    if (i == UINT32_MAX || !run->nodes[i].outputs)
-        return NULL;
-    const struct tl_plan_node *n = &run->plan->nodes[i];
-    for (uint32_t k = 0; k < n->nout; k++)
+    const struct tl_plan_node *n = i == UINT32_MAX ? NULL : &run->plan->nodes[i];
+    for (uint32_t k = 0; n && k < n->nout; k++)
         if (strcmp(n->out[k]->name, port) == 0)
-            return tl_value_none(&run->nodes[i].outputs[k]) ? NULL : &run->nodes[i].outputs[k];
+            return tl_run_output_at(run, i, k);
     return NULL;
 }
 

@@ -59,6 +59,8 @@ const struct tl_plan *tl_run_plan(const struct tl_run *run);
 const json_t *tl_run_doc(const struct tl_run *run);
 /* Output of a wanted node by port name; NULL where there is none. Borrowed. */
 const struct tl_value *tl_run_output(const struct tl_run *run, const char *node, const char *port);
+/* The same by index of node and output: for walking all of them. */
+const struct tl_value *tl_run_output_at(const struct tl_run *run, uint32_t node, uint32_t out);
 struct tl_usage;
 void tl_run_usage(const struct tl_run *run, struct tl_usage *ret, int64_t *ret_latency_ms);
 

@@ -142,8 +142,8 @@ int tl_value_hash(const struct tl_value *v, uint8_t ret[32])
     tl_blake2b_init(&h, NULL);
     tl_blake2b_field(&h, type, strlen(type));
     if (v->type == TL_T_NUMBER) {
-        double d = v->number == 0 ? 0.0 : v->number;
-        tl_blake2b_field(&h, &d, sizeof(d));
+        char text[32];
+        tl_blake2b_field(&h, text, tl_json_number(v->number, text, sizeof(text)));
     } else if (v->type == TL_T_BOOLEAN) {
         tl_blake2b_field(&h, v->boolean ? "1" : "0", 1);
     } else if (v->type != TL_T_ANY) {
