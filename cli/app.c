@@ -3,6 +3,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "capsules/doors.h"
+#include "capsules/llm.h"
 #include "cli/cli.h"
 #include "store/fs.h"
 
@@ -90,6 +91,22 @@ static int take_dir(struct tl_app *app, const char *dir)
     return TL_EINVAL;
 }
 
+/* Only what the operator configured may be reached: the language model, where there is one. */
+static int open_net(struct tl_app *app, struct tl_diag *diag)
+{
+    struct tl_llm_conf llm TL_CLEANUP(tl_llm_conf_clear) = {0};
+    int err = tl_llm_conf_env(&llm, diag);
+    if (err < 0)
+        return err;
+    const char *const trusted[] = {llm.host_port, NULL};
+    const struct tl_net_policy policy = {.trusted = trusted};
+    err = tl_net_new(&policy, &app->net);
+    if (!err && llm.url)
+        err = tl_llm_new(&llm, app->net, &app->services.llm);
+    app->services.net = app->net;
+    return err;
+}
+
 static int open_services(struct tl_app *app, struct tl_diag *diag, const char **ret_what)
 {
     TL_AUTO_FREE char *worker = worker_path();
@@ -101,13 +118,14 @@ static int open_services(struct tl_app *app, struct tl_diag *diag, const char **
         return err;
     app->services.blobs = app->blobs;
     *ret_what = "the network cannot be set up";
-    const struct tl_net_policy policy = {0};
-    err = tl_net_new(&policy, &app->net);
+    err = open_net(app, diag);
     if (err < 0)
         return err;
-    app->services.net = app->net;
     *ret_what = "the supervisor of workers cannot be started";
-    const struct tl_jobs_conf jobs = {.worker_path = worker ? worker : "talos-worker", .blobs = app->blobs};
+    if (!worker || access(worker, X_OK) < 0)
+        return tl_diag_add(diag, NULL, NULL, NULL, "%s cannot be run; $TALOS_WORKER may say where talos-worker is",
+                           worker ? worker : "talos-worker");
+    const struct tl_jobs_conf jobs = {.worker_path = worker, .blobs = app->blobs};
     err = tl_jobs_new(&jobs, &app->jobs);
     if (err < 0)
         return err;
@@ -194,6 +212,7 @@ void tl_app_close(struct tl_app *app)
     tl_server_free(server);
     tl_jobs_free(app->jobs);
     tl_net_free(app->net);
+    tl_llm_free(app->services.llm);
     tl_cat_close(app->catalog);
     tl_blobs_close(app->blobs);
     tl_keyring_close(app->keyring);

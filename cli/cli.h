@@ -4,6 +4,7 @@
 
 #include "base/diag.h"
 
+#include <jansson.h>
 #include <stdbool.h>
 
 #define TL_VERSION "0.1.0"
@@ -49,6 +50,8 @@ int tl_cli_exit_status(int err);
 char *tl_cli_data_dir(const char *given);
 /* A whole number of an option, from low to high. */
 bool tl_cli_number(const char *text, long low, long high, long *ret);
+/* Text in the person's language: itself, or of {"en":…,"ko":…} the one that LC_ALL, LC_MESSAGES or LANG asks for, else English. Borrowed; NULL where it is neither. */
+const char *tl_cli_local(const json_t *text);
 /* Seconds from "90", "90s", "15m", "2h", "7d". */
 bool tl_cli_seconds(const char *text, long *ret);
 

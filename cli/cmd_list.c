@@ -60,13 +60,14 @@ static int print_rows(const json_t *items, const char *second, const char *third
     size_t i;
     json_t *item;
     json_array_foreach(items, i, item) {
-        const char *a = tl_json_str(item, "id"), *b = tl_json_str(item, second);
+        const char *a = tl_json_str(item, "id"), *b = tl_cli_local(json_object_get(item, second));
         first_cells = a && tl_cli_text_width(a) > first_cells ? tl_cli_text_width(a) : first_cells;
         second_cells = b && tl_cli_text_width(b) > second_cells ? tl_cli_text_width(b) : second_cells;
     }
     struct tl_str out TL_CLEANUP(tl_str_clear) = {0};
     json_array_foreach(items, i, item) {
-        const char *a = tl_json_str(item, "id"), *b = tl_json_str(item, second), *c = tl_json_str(item, third);
+        const char *a = tl_json_str(item, "id"), *b = tl_cli_local(json_object_get(item, second));
+        const char *c = tl_cli_local(json_object_get(item, third));
         tl_cli_text_pad(&out, a ? a : "", first_cells + 2);
         tl_cli_text_pad(&out, b ? b : "", second_cells + 2);
         tl_cli_text_clean(&out, c ? c : "");

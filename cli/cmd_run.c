@@ -99,7 +99,7 @@ static int fill_in(struct tl_cli_door *door, const struct options *o, struct tl_
         err = tl_cli_fill_input(fill, door, o->inputs[i], &diag);
     if (!err)
         err = door->ops->start(door, fill->name, fill->graph, &diag);
-    if (err == TL_EINVAL)
+    if (err < 0 && tl_diag_any(&diag))
         tl_cli_say("the run cannot start:");
     else if (err < 0)
         tl_cli_fail(err, "the run cannot start");

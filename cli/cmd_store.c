@@ -6,7 +6,10 @@
 #include "cli/app.h"
 #include "cli/cli.h"
 #include "store/check.h"
+#include "store/fs.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,10 +58,34 @@ static int open_db(const struct options *o, char **ret_dir, struct tl_db **ret)
     return tl_cli_exit_status(err);
 }
 
+/* The record of published versions, which is no secret but must fit the copy: as it was before the database is copied, for versions on top of it are no fault. */
+static int open_marks(const char *dir, int *ret_fd)
+{
+    TL_AUTO_FREE char *path = tl_fs_join(dir, "capsules.high");
+    *ret_fd = path ? open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
+    return !path ? TL_ENOMEM : *ret_fd >= 0 || errno == ENOENT ? 0 : tl_err_from_errno(errno);
+}
+
+static int copy_marks(int marks, const char *target)
+{
+    TL_AUTO_FREE char *path = tl_fs_join(target, "capsules.high");
+    if (!path)
+        return TL_ENOMEM;
+    TL_AUTO_FD int out = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, TL_FILE_MODE);
+    TL_AUTO_FD int dir = -1;
+    int err = out < 0 ? tl_err_from_errno(errno) : tl_fs_copy(marks, out);
+    if (!err)
+        err = tl_fs_sync(out);
+    if (!err)
+        err = tl_fs_open_dir(target, &dir);
+    return err ? err : tl_fs_sync(dir);
+}
+
 static int run_backup(const struct tl_cmd *cmd, int argc, char **argv)
 {
     struct options o = {0};
     TL_AUTO_FREE char *dir = NULL;
+    TL_AUTO_FD int marks = -1;
     struct tl_db *db = NULL;
     int status = parse(cmd, argc, argv, &o, true);
     if (status >= 0)
@@ -66,7 +93,11 @@ static int run_backup(const struct tl_cmd *cmd, int argc, char **argv)
     status = open_db(&o, &dir, &db);
     if (status)
         return status;
-    int err = tl_store_backup(db, dir, o.target);
+    int err = open_marks(dir, &marks);
+    if (!err)
+        err = tl_store_backup(db, dir, o.target);
+    if (!err && marks >= 0)
+        err = copy_marks(marks, o.target);
     tl_db_close(db);
     if (err == TL_ECONFLICT) {
         tl_cli_say("%s is not empty: a backup goes into a new or empty directory", o.target);

@@ -10,9 +10,8 @@ struct tl_cli_door;
 struct tl_cli_door_ops {
     /* A template with its graph; TL_ENOTFOUND. Returned owned. */
     int (*template)(struct tl_cli_door *door, const char *id, json_t **ret);
-    /* Takes in a file. *ret is the media reference to put where the graph wants one; owned. */
-    int (*upload)(struct tl_cli_door *door, const char *path, const char *kind, const char *content_type,
-                  const char *name, json_t **ret);
+    /* Takes in a file. *ret is its record: {"id","name","content_type","bytes","sha256",…}; owned. */
+    int (*upload)(struct tl_cli_door *door, const char *path, const char *content_type, const char *name, json_t **ret);
     /* Starts a run of graph. TL_EINVAL with problems in diag. */
     int (*start)(struct tl_cli_door *door, const char *name, json_t *graph, struct tl_diag *diag);
     const char *(*run_id)(struct tl_cli_door *door); /* once started */

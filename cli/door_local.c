@@ -4,7 +4,7 @@
 #include "cli/app.h"
 #include "cli/cli.h"
 #include "cli/door.h"
-#include "graph/value.h"
+#include "server/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -49,8 +49,7 @@ static int copy_in(struct tl_blob_writer *w, int fd)
     return err;
 }
 
-static int upload(struct tl_cli_door *door, const char *path, const char *kind, const char *content_type,
-                  const char *name, json_t **ret)
+static int upload(struct tl_cli_door *door, const char *path, const char *content_type, const char *name, json_t **ret)
 {
     struct local *l = (struct local *)door;
     TL_AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -65,13 +64,20 @@ static int upload(struct tl_cli_door *door, const char *path, const char *kind, 
         tl_blob_abort(w);
         return err;
     }
-    char hex[TL_SHA256_HEX];
+    char hex[TL_SHA256_HEX], clean[TL_FILE_NAME_MAX + 1];
     uint64_t size;
     err = tl_blob_commit(w, hex, &size);
     if (err < 0)
         return err;
-    *ret = tl_media_json(kind, hex, content_type, size, name);
-    return *ret ? 0 : TL_ENOMEM;
+    tl_file_clean_name(name, clean);
+    struct tl_file_write file = {.org = TL_LOCAL_ORG, .id = tl_id_new()};
+    file.record = tl_file_record(&file.id, clean, content_type, size, hex);
+    err = file.record ? tl_db_update(l->app.db, tl_file_write, &file) : TL_ENOMEM;
+    if (err < 0)
+        json_decref(file.record);
+    else
+        *ret = file.record;
+    return err;
 }
 
 static int start(struct tl_cli_door *door, const char *name, json_t *graph, struct tl_diag *diag)

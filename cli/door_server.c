@@ -40,6 +40,8 @@ static int refused(int err, const json_t *answer, struct tl_diag *diag)
     }
     if (!json_array_size(problems) && tl_json_str(error, "message"))
         tl_diag_add(diag, NULL, NULL, NULL, "%s", tl_json_str(error, "message"));
+    if (!error && err == TL_ETRANSIENT_IO)
+        tl_diag_add(diag, NULL, NULL, NULL, "the server cannot be reached");
     return err;
 }
 
@@ -57,8 +59,7 @@ static int template(struct tl_cli_door *door, const char *id, json_t **ret)
     return err;
 }
 
-static int upload(struct tl_cli_door *door, const char *path, const char *kind, const char *content_type,
-                  const char *name, json_t **ret)
+static int upload(struct tl_cli_door *door, const char *path, const char *content_type, const char *name, json_t **ret)
 {
     struct remote *r = (struct remote *)door;
     TL_AUTO_JSON json_t *file = NULL;
@@ -69,12 +70,8 @@ static int upload(struct tl_cli_door *door, const char *path, const char *kind, 
         tl_cli_problems(&diag);
         return err;
     }
-    const char *sha256 = tl_json_str(file, "sha256"), *type = tl_json_str(file, "content_type");
-    if (!sha256)
-        return TL_ETRANSIENT_IO;
-    *ret = json_pack("{s:s,s:s,s:s,s:I,s:s}", "kind", kind, "sha256", sha256, "content_type",
-                     type ? type : content_type, "bytes", (json_int_t)tl_json_int(file, "bytes", 0), "name", name);
-    return *ret ? 0 : TL_ENOMEM;
+    *ret = json_incref(file);
+    return 0;
 }
 
 static int start(struct tl_cli_door *door, const char *name, json_t *graph, struct tl_diag *diag)
@@ -127,11 +124,13 @@ static int cancel(struct tl_cli_door *door)
 
 static int fetch(struct tl_cli_door *door, const char *node, const char *port, const json_t *media, int fd)
 {
-    (void)node, (void)port;
+    (void)media;
     struct remote *r = (struct remote *)door;
     struct tl_str path TL_CLEANUP(tl_str_clear) = {0};
-    tl_str_puts(&path, "/api/v1/files/");
-    add_segment(&path, tl_json_str(media, "sha256"));
+    tl_str_printf(&path, "/api/v1/runs/%s/nodes/", r->run);
+    add_segment(&path, node);
+    tl_str_puts(&path, "/outputs/");
+    add_segment(&path, port);
     tl_str_puts(&path, "/content");
     return path.err ? path.err : tl_cli_client_download(r->client, path.data, fd);
 }

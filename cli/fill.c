@@ -3,6 +3,8 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "cli/cli.h"
+#include "graph/value.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -48,10 +50,10 @@ int tl_cli_fill_init(struct tl_cli_fill *fill, json_t *json, const char *name)
     json_t *graph = json_is_object(json_object_get(json, "graph")) ? json_object_get(json, "graph") : json;
     if (!json_is_array(json_object_get(graph, "nodes")))
         return TL_EINVAL;
-    const char *title = tl_json_str(json, "title") ? tl_json_str(json, "title") : tl_json_str(json, "name");
+    const char *title = tl_cli_local(json_object_get(json, "title")), *called = tl_json_str(json, "name");
     fill->graph = json_deep_copy(graph);
     fill->inputs = json_incref(json_object_get(json, "inputs"));
-    fill->name = tl_strdup(title ? title : name);
+    fill->name = tl_strdup(title ? title : called ? called : name);
     fill->uploads = json_array();
     if (fill->graph && fill->name && fill->uploads)
         return 0;
@@ -116,6 +118,12 @@ static int put(json_t *node, const char *name, size_t len, json_t *value)
     return json_object_set_new(where, said ? key + 7 : key, value) < 0 ? TL_ENOMEM : 0;
 }
 
+static json_t *literal(const char *text)
+{
+    json_t *value = NULL;
+    return tl_json_parse(text, strlen(text), &value, NULL) < 0 ? json_string(text) : value;
+}
+
 int tl_cli_fill_set(struct tl_cli_fill *fill, const char *text, struct tl_diag *diag)
 {
     const char *equals = strchr(text, '='), *rest = NULL;
@@ -123,9 +131,7 @@ int tl_cli_fill_set(struct tl_cli_fill *fill, const char *text, struct tl_diag *
     if (!node || rest == equals)
         return tl_diag_add(diag, NULL, NULL, NULL, "--set %s: it takes node.param=value, with one of the graph's nodes",
                            text);
-    json_t *value = NULL;
-    if (tl_json_parse(equals + 1, strlen(equals + 1), &value, NULL) < 0)
-        value = json_string(equals + 1);
+    json_t *value = literal(equals + 1);
     if (!value)
         return tl_diag_add(diag, NULL, NULL, NULL, "--set %s: the value is not UTF-8", text);
     return put(node, rest, (size_t)(equals - rest), value);
@@ -171,6 +177,24 @@ static int read_text(const char *path, json_t **ret)
     return *ret ? 0 : TL_EINVAL;
 }
 
+/* A file as a parameter is its id; as the value of a port it is a media reference. */
+static int take_in(struct tl_cli_fill *fill, struct tl_cli_door *door, const char *file, const char *name, bool port,
+                   json_t **ret)
+{
+    const char *kind, *type = tl_cli_fill_content_type(file, &kind);
+    TL_AUTO_JSON json_t *record = NULL;
+    int err = door->ops->upload(door, file, type, name, &record);
+    if (err < 0)
+        return err;
+    json_array_append(fill->uploads, json_object_get(record, "sha256"));
+    const char *sha256 = tl_json_str(record, "sha256"), *stored = tl_json_str(record, "content_type"),
+               *kept = tl_json_str(record, "name");
+    *ret = port && sha256 ? tl_media_json(kind, sha256, stored ? stored : type,
+                                          (uint64_t)tl_json_int(record, "bytes", 0), kept ? kept : name)
+                          : json_incref(json_object_get(record, "id"));
+    return *ret ? 0 : TL_ENOMEM;
+}
+
 int tl_cli_fill_input(struct tl_cli_fill *fill, struct tl_cli_door *door, const char *text, struct tl_diag *diag)
 {
     const char *equals = strchr(text, '=');
@@ -184,18 +208,15 @@ int tl_cli_fill_input(struct tl_cli_fill *fill, struct tl_cli_door *door, const 
     if (!node)
         return tl_diag_add(diag, NULL, NULL, NULL, "--input %s: the graph has no such input", text);
     size_t name_len = input ? strlen(name) : (size_t)(equals - name);
-    const char *file = equals + 1, *base = strrchr(file, '/'), *kind;
-    const char *type = tl_cli_fill_content_type(file, &kind);
+    const char *file = equals + 1, *base = strrchr(file, '/');
     json_t *value = NULL;
-    int err;
-    if (wanted && (!strcmp(wanted, "text") || !strcmp(wanted, "string"))) {
+    int err = 0;
+    if (wanted && (!strcmp(wanted, "number") || !strcmp(wanted, "choice")))
+        value = literal(file);
+    else if (wanted && !strcmp(wanted, "text"))
         err = read_text(file, &value);
-    } else {
-        bool medium = wanted && (!strcmp(wanted, "video") || !strcmp(wanted, "image") || !strcmp(wanted, "audio"));
-        err = door->ops->upload(door, file, medium ? wanted : kind, type, base ? base + 1 : file, &value);
-        if (!err)
-            json_array_append(fill->uploads, json_object_get(value, "sha256"));
-    }
+    else
+        err = take_in(fill, door, file, base ? base + 1 : file, !strncmp(name, "inputs.", 7), &value);
     if (err < 0) {
         tl_diag_add(diag, NULL, NULL, NULL, "%s: %s", file, tl_err_text(err));
         return err;

@@ -17,8 +17,9 @@ int tl_cli_fill_init(struct tl_cli_fill *fill, json_t *json, const char *name);
 void tl_cli_fill_clear(struct tl_cli_fill *fill);
 /* "node.param=value" or "node.inputs.port=value"; value is JSON where it reads as such, else text. */
 int tl_cli_fill_set(struct tl_cli_fill *fill, const char *text, struct tl_diag *diag);
-/* "name=file": name is one of the template's inputs (by its node, its parameter, or node.param), or node.param of any graph. A file that is wanted as text
- * gives its text, every other one is taken in through door. */
+/* "name=file": name is one of the template's inputs (by its node, its parameter, or node.param), or node.param or node.inputs.port of any graph. An input of kind
+ * text gets the file's text, one of kind number or choice the value itself; every other file is taken in through door, and stands in the graph as its id, or in a port as a
+ * media reference. */
 int tl_cli_fill_input(struct tl_cli_fill *fill, struct tl_cli_door *door, const char *text, struct tl_diag *diag);
 
 /* By the end of its name: "video/mp4", and the kind of medium, "video". */

@@ -145,7 +145,8 @@ static void paragraph(const struct tl_cli_term *term, struct tl_str *out, const 
         TL_AUTO_FREE char *part = tl_strndup(text, (size_t)(end - text));
         if (lines)
             indent(out);
-        tl_str_puts(out, lines ? "  " : bullet);
+        tl_str_printf(out, "%*s", lines ? tl_cli_text_width(bullet) : 0, "");
+        tl_str_puts(out, lines ? "" : bullet);
         tl_cli_text_clean(out, part ? part : "");
         tl_str_puts(out, "\n");
         text = end + (*end == ' ' || *end == '\n');
@@ -228,7 +229,12 @@ static void node(const struct tl_cli_term *term, struct tl_str *out, const struc
     const char *port;
     json_t *v;
     json_object_foreach((json_t *)(uintptr_t)outputs, port, v)
-        value(term, out, port, v, tl_json_str(json_object_get(files, n->id), port));
+        if (strcmp(port, "summary") != 0 || !json_is_object(v))
+            value(term, out, port, v, tl_json_str(json_object_get(files, n->id), port));
+    /* A capsule's summary repeats its outputs; what it says beyond them is shown. */
+    json_object_foreach(json_object_get(outputs, "summary"), port, v)
+        if (!json_object_get(outputs, port))
+            value(term, out, port, v, NULL);
 }
 
 static void ending(const struct tl_cli_term *term, const struct tl_cli_view *view, struct tl_str *out)

@@ -107,6 +107,27 @@ static void delist(struct tl_db *db)
     pthread_mutex_unlock(&open_lock);
 }
 
+/* Reading a mapped page beyond the file's end would kill the process. The file may rightly end before its last page, where that one is free; where it
+ * was cut short (a copy that did not end), the pages that are missing become empty ones, which LMDB knows for damage. Never shortens. */
+static int cover_map(MDB_env *env)
+{
+    MDB_envinfo info;
+    MDB_stat st;
+    struct stat file;
+    int fd;
+    int rc = mdb_env_info(env, &info);
+    if (!rc)
+        rc = mdb_env_stat(env, &st);
+    if (!rc)
+        rc = mdb_env_get_fd(env, &fd);
+    if (!rc && fstat(fd, &file) < 0)
+        rc = errno;
+    off_t want = rc ? 0 : (off_t)(info.me_last_pgno + 1) * (off_t)st.ms_psize;
+    if (!rc && file.st_size < want && fallocate(fd, 0, want - 1, 1) < 0)
+        rc = errno == EBADF ? MDB_CORRUPTED : errno; /* opened for reading only */
+    return rc;
+}
+
 static int open_env(struct tl_db *db, const char *path, size_t map)
 {
     int rc = mdb_env_create(&db->env);
@@ -121,6 +142,8 @@ static int open_env(struct tl_db *db, const char *path, size_t map)
     int dead;
     if (!rc)
         rc = mdb_reader_check(db->env, &dead);
+    if (!rc)
+        rc = cover_map(db->env);
     return tl_db_err(rc);
 }
 

@@ -131,11 +131,12 @@ static void summary_shows_what_came(void **state)
     assert_non_null(strstr(out.data, "▁▅█"));
 }
 
-static int fake_upload(struct tl_cli_door *door, const char *path, const char *kind, const char *content_type,
-                       const char *name, json_t **ret)
+static int fake_upload(struct tl_cli_door *door, const char *path, const char *content_type, const char *name,
+                       json_t **ret)
 {
     (void)door, (void)path;
-    *ret = json_pack("{s:s,s:s,s:s,s:s}", "kind", kind, "sha256", "abc", "content_type", content_type, "name", name);
+    *ret = json_pack("{s:s,s:s,s:s,s:s,s:i}", "id", "the-id", "sha256", "abc", "content_type", content_type, "name",
+                     name, "bytes", 5);
     return 0;
 }
 
@@ -147,7 +148,7 @@ static void filling_in(void **state)
     TL_AUTO_JSON json_t *graph = parse(graph_text);
     TL_AUTO_JSON json_t *template =
         json_pack("{s:s,s:O,s:[{s:s,s:s,s:s},{s:s,s:s,s:s}]}", "title", "study", "graph", graph, "inputs", "node",
-                  "clip", "param", "file", "kind", "video", "node", "a.b", "param", "text", "kind", "text");
+                  "clip", "param", "file", "kind", "file", "node", "a.b", "param", "text", "kind", "text");
     struct tl_cli_fill f TL_CLEANUP(tl_cli_fill_clear) = {0};
     struct tl_diag diag TL_CLEANUP(tl_diag_clear) = {0};
     assert_int_equal(tl_cli_fill_init(&f, template, "x"), 0);
@@ -166,17 +167,18 @@ static void filling_in(void **state)
     assert_int_equal(tl_cli_fill_input(&f, &door, text_input, &diag), 0);
     unlink(path);
     assert_false(tl_diag_any(&diag));
-    TL_AUTO_JSON json_t *want =
-        parse("[{\"label\":\"내 "
-              "영상\",\"params\":{\"file\":{\"kind\":\"video\",\"sha256\":\"abc\",\"content_type\":\"video/"
-              "quicktime\",\"name\":\"my film.MOV\"}}},"
-              "{\"inputs\":{\"note\":\"now=then\"},\"params\":{\"text\":\"비가 온다\"}},"
-              "{\"capsuleId\":\"auteur.shinkai\",\"capsuleVersion\":\"1.0.0\",\"params\":{\"style_intensity\":0.5,"
-              "\"pacing\":\"slow\"},\"inputs\":{\"scene_summary\":\"7\"}}]");
+    assert_int_equal(tl_cli_fill_input(&f, &door, "a.b.inputs.picture=/x/p.png", &diag), 0);
+    TL_AUTO_JSON json_t *want = parse("[{\"label\":\"내 영상\",\"params\":{\"file\":\"the-id\"}},"
+                                      "{\"inputs\":{\"note\":\"now=then\",\"picture\":{\"kind\":\"image\",\"sha256\":"
+                                      "\"abc\",\"content_type\":\"image/png\",\"bytes\":5,\"name\":\"p.png\"}},"
+                                      "\"params\":{\"text\":\"비가 온다\"}},"
+                                      "{\"capsuleId\":\"auteur.shinkai\",\"capsuleVersion\":\"1.0.0\",\"params\":{"
+                                      "\"style_intensity\":0.5,\"pacing\":\"slow\"},"
+                                      "\"inputs\":{\"scene_summary\":\"7\"}}]");
     for (size_t i = 0; i < 3; i++)
         assert_true(json_equal(json_object_get(json_array_get(json_object_get(f.graph, "nodes"), i), "data"),
                                json_array_get(want, i)));
-    assert_true(json_array_size(f.uploads) == 1);
+    assert_int_equal(json_array_size(f.uploads), 2);
     /* The template itself is as it was. */
     assert_null(json_object_get(json_object_get(json_array_get(json_object_get(graph, "nodes"), 2), "data"), "params"));
     static const char *const bad[] = {"x", "nobody.p=1", "auteur=1", "auteur.=1", "=", "auteur.p=\xff"};

@@ -1,0 +1,164 @@
+/* Runs of every kind: records, events, cancelling, the media that they made. */
+#include "base/err.h"
+#include "server/page.h"
+#include "server/routes.h"
+#include "server/runview.h"
+#include "server/stream.h"
+
+#include <string.h>
+
+static void list(struct tl_req *req)
+{
+    static const char *const known[] = {"limit", "cursor", "status", NULL};
+    static const char *const statuses[] = {"queued", "running", "done", "failed", "cancelled"};
+    struct tl_diag diag TL_CLEANUP(tl_diag_clear) = {0};
+    struct tl_id room, next;
+    const struct tl_id *before;
+    const char *status = tl_req_query(req, "status");
+    bool more, fits = !status;
+    json_t *items;
+    tl_req_only_query(req, known, &diag);
+    size_t limit = tl_page_query(req, &room, &before, &diag);
+    for (size_t i = 0; status && i < TL_ARRAY_LEN(statuses); i++)
+        fits |= strcmp(statuses[i], status) == 0;
+    if (!fits)
+        tl_diag_add(&diag, NULL, "status", NULL, "status must be queued, running, done, failed or cancelled");
+    int err = tl_diag_any(&diag) ? TL_EINVAL
+                                 : tl_run_list(req->srv->conf.db, req->claims.org, status, before, limit, &items, &next, &more);
+    if (err < 0)
+        tl_reply_diag(req, err, &diag);
+    else
+        tl_page_reply(req, items, &next, more);
+}
+
+void tl_run_stream(struct tl_req *req)
+{
+    static const char *const known[] = {"after_seq", NULL};
+    struct tl_diag diag TL_CLEANUP(tl_diag_clear) = {0};
+    struct tl_stream *stream = NULL;
+    const char *last = req->head.last_event_id;
+    /* A browser that reconnects keeps the address it began with and adds the header. */
+    int err = tl_stream_open(req->srv->conf.db, req->claims.org, req->params[0], last ? last : tl_req_query(req, "after_seq"), &stream,
+                             &diag);
+    if (!err) {
+        tl_req_only_query(req, known, &diag);
+        err = tl_diag_any(&diag) ? TL_EINVAL : 0;
+    }
+    if (err == TL_EINVAL)
+        tl_reply_diag(req, err, &diag);
+    else if (err < 0)
+        tl_reply_err(req, err, NULL);
+    else if (stream->over && last)
+        tl_reply_empty(req, 204); /* what makes an EventSource stop */
+    else {
+        tl_req_header(req, "X-Accel-Buffering", "no");
+        tl_reply_stream(req, stream);
+        stream = NULL;
+    }
+    tl_stream_free(stream);
+}
+
+static void reply_status(struct tl_req *req, const struct tl_id *id)
+{
+    TL_AUTO_JSON json_t *record = NULL;
+    int err = tl_runview_record(req->srv->conf.db, req->claims.org, id, &record);
+    if (err < 0)
+        tl_reply_err(req, err, NULL);
+    else
+        tl_reply_json(req, 202, json_pack("{s:s,s:O}", "run_id", req->params[0], "status", json_object_get(record, "status")));
+}
+
+void tl_run_reply_cancel(struct tl_req *req)
+{
+    static const char *const keys[] = {"reason", NULL};
+    struct tl_diag diag TL_CLEANUP(tl_diag_clear) = {0};
+    TL_AUTO_JSON json_t *body = NULL;
+    struct tl_id id;
+    int err = tl_id_parse(req->params[0], &id) ? tl_req_json(req, true, &body, &diag) : TL_ENOTFOUND;
+    const json_t *reason = json_object_get(body, "reason");
+    if (!err) {
+        tl_json_only_keys(body, keys, NULL, "$", &diag);
+        if (reason && (!json_is_string(reason) || json_string_length(reason) > 1000))
+            tl_diag_add(&diag, NULL, NULL, "$.reason", "must be text of at most 1000 bytes");
+        err = tl_diag_any(&diag) ? TL_EINVAL : tl_run_cancel(req->srv->conf.exec, req->claims.org, &id, json_string_value(reason));
+    }
+    if (err == TL_EINVAL)
+        tl_reply_diag(req, err, &diag);
+    else if (err == TL_ECONFLICT)
+        tl_reply_err(req, err, "the run has ended");
+    else if (err < 0)
+        tl_reply_err(req, err, NULL);
+    else
+        reply_status(req, &id);
+}
+
+/* ---- media that a run made ---- */
+
+struct output {
+    const char *node, *port;
+    json_t *value; /* owned */
+};
+
+/* Outputs are public once they are in an event. */
+static int find_output(void *arg, uint64_t seq, const char *json, size_t len)
+{
+    struct output *o = arg;
+    TL_AUTO_JSON json_t *event = NULL;
+    size_t i;
+    json_t *result;
+    (void)seq;
+    if (!memmem(json, len, "\"run.partial\"", 13) || tl_json_parse(json, len, &event, NULL) < 0)
+        return 0;
+    json_array_foreach(json_object_get(json_object_get(event, "payload"), "results"), i, result)
+    {
+        const char *node = tl_json_str(result, "node");
+        json_t *value = json_object_get(json_object_get(result, "outputs"), o->port);
+        if (node && strcmp(node, o->node) == 0 && value) {
+            o->value = json_incref(value);
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static void output(struct tl_req *req)
+{
+    struct tl_db *db = req->srv->conf.db;
+    struct output o = {.node = req->params[1], .port = req->params[2]};
+    TL_AUTO_JSON json_t *record = NULL;
+    struct tl_id id;
+    int err = tl_id_parse(req->params[0], &id) ? tl_runview_record(db, req->claims.org, &id, &record) : TL_ENOTFOUND;
+    if (!err)
+        err = tl_events_read(db, &id, 0, find_output, &o);
+    const char *sha256 = tl_json_str(o.value, "sha256"), *type = tl_json_str(o.value, "content_type");
+    if (err >= 0 && sha256 && tl_json_str(o.value, "kind"))
+        tl_blob_reply(req, sha256, type ? type : "", tl_json_str(o.value, "name"));
+    else
+        tl_reply_err(req, err < 0 ? err : TL_ENOTFOUND, NULL);
+    json_decref(o.value);
+}
+
+static void no_upgrade(struct tl_req *req)
+{
+    tl_reply_err(req, TL_EINVAL, "this address is a WebSocket");
+}
+
+const struct tl_route tl_routes_runs[] = {
+    {.method = TL_M_GET, .pattern = "/api/v1/runs/{id}", .role = TL_ROLE_VIEWER, .handle = tl_runview_reply_record, .name = "getRun",
+     .summary = "A run's record", .answers = {{200, "Run"}}},
+    {.method = TL_M_GET, .pattern = "/api/v1/runs", .role = TL_ROLE_VIEWER, .handle = list, .name = "listRuns", .summary = "Runs, newest first",
+     .query = "status limit cursor", .answers = {{200, "RunList"}}},
+    {.method = TL_M_GET, .pattern = "/api/v1/runs/{id}/stream", .role = TL_ROLE_VIEWER, .flags = TL_R_SSE, .handle = tl_run_stream,
+     .name = "streamRun", .summary = "The run's events as Server-Sent Events, from the beginning or after a cursor", .query = "after_seq",
+     .answers = {{200, "RunEvent", "text/event-stream"}, {204, NULL, NULL, "Last-Event-ID is the terminal event: nothing follows"}}},
+    {.method = TL_M_POST, .pattern = "/api/v1/runs/{id}/cancel", .role = TL_ROLE_MEMBER, .flags = TL_R_EMPTY_OK | TL_R_POOL,
+     .max_body = TL_JSON_MAX_BODY, .handle = tl_run_reply_cancel, .name = "cancelRun", .summary = "Asks for the run's end; run.cancelled follows",
+     .body = "Cancel", .answers = {{202, "RunStarted"}}},
+    {.method = TL_M_GET, .pattern = "/api/v1/runs/{id}/nodes/{node}/outputs/{port}/content", .role = TL_ROLE_VIEWER, .flags = TL_R_RANGE,
+     .handle = output, .name = "getRunOutput", .summary = "The bytes of a medium that a node of the run put out",
+     .answers = {{200, "Bytes", "application/octet-stream"}, {206, "Bytes", "application/octet-stream"}, {304}}},
+    {.method = TL_M_GET, .pattern = "/ws/runs/{id}", .role = TL_ROLE_VIEWER, .flags = TL_R_WS, .handle = no_upgrade, .name = "followRun",
+     .summary = "WebSocket: each event is a message; {\"type\":\"cancel\"} cancels the run", .query = "after_seq",
+     .answers = {{101, NULL, NULL, "Switching to WebSocket"}}},
+    {0},
+};

@@ -1,0 +1,183 @@
+#include "server/runview.h"
+
+#include "base/err.h"
+#include "base/hash.h"
+#include "capsules/doors.h"
+
+#include <string.h>
+
+enum { CACHE_RUNS = 1024, CACHE_TEXT_MAX = 64 * 1024 }; /* at most 64 MiB, where every run is that large */
+
+struct kept {
+    struct tl_id run;
+    char *org, *text; /* owned; NULL: free */
+    size_t len;
+};
+
+struct tl_run_text {
+    struct kept kept[CACHE_RUNS];
+};
+
+int tl_run_text_new(struct tl_run_text **ret)
+{
+    return (*ret = tl_calloc(1, sizeof(**ret))) ? 0 : TL_ENOMEM;
+}
+
+static void kept_clear(struct kept *k)
+{
+    free(k->org);
+    free(k->text);
+    memset(k, 0, sizeof(*k));
+}
+
+void tl_run_text_free(struct tl_run_text *cache)
+{
+    for (size_t i = 0; cache && i < CACHE_RUNS; i++)
+        kept_clear(&cache->kept[i]);
+    free(cache);
+}
+
+static struct kept *place(struct tl_run_text *cache, const struct tl_id *run)
+{
+    return &cache->kept[(run->b[TL_ID_LEN - 1] | run->b[TL_ID_LEN - 2] << 8) % CACHE_RUNS];
+}
+
+bool tl_run_status_ended(const char *status)
+{
+    return status && strcmp(status, "queued") != 0 && strcmp(status, "running") != 0;
+}
+
+/* Takes text. */
+static void keep(struct tl_server *srv, const char *org, const struct tl_id *run, char *text)
+{
+    struct kept *k = place(srv->run_text, run);
+    size_t len = strlen(text);
+    kept_clear(k);
+    if (len > CACHE_TEXT_MAX || !(k->org = tl_strdup(org))) {
+        free(text);
+        return;
+    }
+    k->run = *run;
+    k->text = text;
+    k->len = len;
+}
+
+static void reply_copy(struct tl_req *req, const char *text, size_t len)
+{
+    tl_reply_text(req, 200, "application/json", tl_strndup(text, len), len);
+}
+
+void tl_runview_reply_record(struct tl_req *req)
+{
+    struct tl_server *srv = req->srv;
+    struct tl_id id;
+    if (!tl_id_parse(req->params[0], &id)) {
+        tl_reply_err(req, TL_ENOTFOUND, NULL);
+        return;
+    }
+    const struct kept *k = place(srv->run_text, &id);
+    if (k->text && tl_id_equal(&k->run, &id) && strcmp(k->org, req->claims.org) == 0) {
+        reply_copy(req, k->text, k->len);
+        return;
+    }
+    TL_AUTO_JSON json_t *record = NULL;
+    int err = tl_run_get(srv->conf.db, req->claims.org, &id, &record);
+    char *text = err < 0 ? NULL : tl_json_text(record);
+    if (!text) {
+        tl_reply_err(req, err < 0 ? err : TL_ENOMEM, NULL);
+        return;
+    }
+    reply_copy(req, text, strlen(text));
+    if (tl_run_status_ended(tl_json_str(record, "status")))
+        keep(srv, req->claims.org, &id, text);
+    else
+        free(text);
+}
+
+struct head_read {
+    const struct tl_id *id;
+    json_t *record;
+};
+
+static int read_head(struct tl_txn *txn, void *arg)
+{
+    struct head_read *r = arg;
+    struct tl_bytes v;
+    int err = tl_txn_get(txn, TL_TBL_RUN, r->id->b, TL_ID_LEN, &v);
+    return err < 0 ? err : tl_json_parse(v.data, v.len, &r->record, NULL) < 0 ? TL_ECORRUPT : 0;
+}
+
+int tl_runview_record(struct tl_db *db, const char *org, const struct tl_id *run, json_t **ret)
+{
+    struct head_read r = {.id = run};
+    *ret = NULL;
+    int err = tl_db_read(db, read_head, &r);
+    const char *owner = tl_json_str(r.record, "org");
+    if (err == 0 && org && (!owner || strcmp(owner, org) != 0))
+        err = TL_ENOTFOUND;
+    if (err < 0)
+        json_decref(r.record);
+    else
+        *ret = r.record;
+    return err;
+}
+
+bool tl_runview_ended(struct tl_server *srv, const struct tl_id *run)
+{
+    TL_AUTO_JSON json_t *record = NULL;
+    return tl_runview_record(srv->conf.db, NULL, run, &record) == 0 &&
+           tl_run_status_ended(tl_json_str(record, "status"));
+}
+
+static int call_record(struct tl_server *srv, const char *org, const struct tl_id *id, json_t **ret)
+{
+    int err = tl_runview_record(srv->conf.db, org, id, ret);
+    const char *kind = err < 0 ? NULL : tl_json_str(*ret, "kind");
+    if (err < 0 || (kind && strcmp(kind, TL_KIND_CAPSULE) == 0))
+        return err;
+    json_decref(*ret);
+    *ret = NULL;
+    return TL_ENOTFOUND;
+}
+
+int tl_runview_find_call(struct tl_server *srv, const char *org, const char *run, struct tl_id *ret)
+{
+    TL_AUTO_JSON json_t *record = NULL;
+    return tl_id_parse(run, ret) ? call_record(srv, org, ret, &record) : TL_ENOTFOUND;
+}
+
+static void copy_fields(json_t *to, const json_t *from, const char *const *names)
+{
+    for (size_t i = 0; names[i]; i++) {
+        json_t *v = json_object_get(from, names[i]);
+        if (v)
+            json_object_set(to, names[i], v);
+    }
+}
+
+/* Seed §5.1: what has ended shows its result's fields beside run_id and status; what failed shows its error. */
+static json_t *call_view(const json_t *record)
+{
+    static const char *const facts[] = {"capsule_id", "canvas_id", "node_id", "progress", "created_at", "updated_at", NULL};
+    static const char *const outcome[] = {"summary", "evidence_refs", "token_usage", "latency_ms", "cost_usd_est", "version",
+                                          "error", "reason", NULL};
+    json_t *view = json_object();
+    json_object_set(view, "run_id", json_object_get(record, "id"));
+    json_object_set(view, "status", json_object_get(record, "status"));
+    json_t *version = json_object_get(record, "capsule_version");
+    if (version)
+        json_object_set(view, "version", version);
+    copy_fields(view, record, facts);
+    copy_fields(view, json_object_get(record, "result"), outcome);
+    return view;
+}
+
+void tl_runview_reply_call(struct tl_req *req, const struct tl_id *run, int pending)
+{
+    TL_AUTO_JSON json_t *record = NULL;
+    int err = call_record(req->srv, req->claims.org, run, &record);
+    if (err < 0)
+        tl_reply_err(req, err, NULL);
+    else
+        tl_reply_json(req, tl_run_status_ended(tl_json_str(record, "status")) ? 200 : pending, call_view(record));
+}

@@ -1,0 +1,84 @@
+/* Server-Sent Events: the journal of a run as text, until its terminal event. */
+#include "server/conn.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+
+static struct tl_conn *conn_of(struct tl_follower *f)
+{
+    return lws_container_of(f, struct tl_conn, follower);
+}
+
+static void ask(struct tl_conn *c)
+{
+    tl_conn_quiet(c, false);
+    tl_conn_want_write(c);
+}
+
+static void wake(struct tl_follower *f, bool ended)
+{
+    (void)ended;
+    ask(conn_of(f));
+}
+
+int tl_sse_begin(struct tl_conn *c)
+{
+    c->stream = c->req->reply.stream;
+    c->req->reply.stream = NULL;
+    c->state = TL_C_SSE;
+    c->wrote_ms = c->http->now_ms;
+    c->follower.wake = wake;
+    lws_set_timeout(c->wsi, NO_PENDING_TIMEOUT, 0);
+    lws_http_headers_detach(c->wsi); /* a stream needs no head, and heads are scarce */
+    tl_req_unref(c->req);
+    c->req = NULL;
+    if (tl_follow_add(c->http->srv->follows, &c->follower, &c->stream->run) < 0)
+        return -1;
+    ask(c);
+    return 0;
+}
+
+int tl_sse_writeable(struct tl_conn *c)
+{
+    struct tl_http *http = c->http;
+    struct tl_stream_batch *b = &http->batch;
+    b->pad = 0;
+    if (tl_stream_read(http->srv->conf.db, c->stream, TL_STREAM_SSE, b) < 0)
+        return -1;
+    bool due = http->now_ms - c->wrote_ms >= http->heartbeat_ms;
+    if (b->n == 0 && due)
+        tl_str_puts(&b->text, ": still here\n\n");
+    /* libwebsockets writes its own bytes in front of what it is given. */
+    for (size_t at = 0; at < b->text.len;) {
+        size_t n = b->text.len - at < TL_HTTP_SEND ? b->text.len - at : TL_HTTP_SEND;
+        memcpy(http->out + LWS_PRE, b->text.data + at, n);
+        if (lws_write(c->wsi, http->out + LWS_PRE, n, LWS_WRITE_HTTP) < 0)
+            return -1;
+        at += n;
+        c->wrote_ms = http->now_ms;
+    }
+    if (c->stream->over)
+        return -1; /* what libwebsockets still holds is flushed first */
+    if (b->n || lws_partial_buffered(c->wsi))
+        tl_conn_want_write(c);
+    else
+        tl_conn_quiet(c, true);
+    return 0;
+}
+
+/* libwebsockets does not read from a stream; whether the client is gone, or sends what it must not, is looked at here. */
+static bool must_end(struct tl_conn *c)
+{
+    char byte;
+    ssize_t n = recv(lws_get_socket_fd(c->wsi), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    return n >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
+}
+
+void tl_sse_sweep(struct tl_conn *c, int64_t now_ms)
+{
+    if (must_end(c))
+        tl_conn_kill(c);
+    else if (!c->blocked_ms && now_ms - c->wrote_ms >= c->http->heartbeat_ms)
+        ask(c);
+}
