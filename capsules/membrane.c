@@ -67,9 +67,12 @@ static const struct tl_value *find_value(const struct tl_membrane_in *in, const 
     return NULL;
 }
 
+/* Handles of the private graph's end that talos knows itself. */
+static const char evidence_handle[] = "evidence_refs", rule_handle[] = "synapse_rule_ref";
+
 static bool declared(const struct tl_cap_spec *spec, const char *name)
 {
-    if (strcmp(name, "evidence_refs") == 0)
+    if (strcmp(name, evidence_handle) == 0 || strcmp(name, rule_handle) == 0)
         return true;
     for (uint32_t i = 0; i < spec->noutputs; i++)
         if (strcmp(spec->outputs[i].name, name) == 0)
@@ -148,7 +151,7 @@ static const char *refuse_ref(const char *ref)
 
 static int pass_evidence(const struct tl_membrane_in *in, struct tl_membrane_out *out, json_t **warnings)
 {
-    const struct tl_value *v = find_value(in, "evidence_refs");
+    const struct tl_value *v = find_value(in, evidence_handle);
     const json_t *refs = v && v->type != TL_T_NUMBER && v->type != TL_T_BOOLEAN ? v->json : NULL;
     int err = v && !json_is_array(refs) ? warn(warnings, "item", "evidence_refs", "is no list of references") : 0;
     for (size_t i = 0; i < json_array_size(refs) && !err; i++) {
@@ -168,6 +171,24 @@ static int pass_evidence(const struct tl_membrane_in *in, struct tl_membrane_out
     return err;
 }
 
+/* synapse:SNAPSHOT:RULE, the versioned rule that tied patterns to the outputs. */
+static bool valid_rule(const char *ref)
+{
+    size_t n = ref && strncmp(ref, "synapse:", 8) == 0 ? span(ref + 8, "._-") : 0;
+    return n > 0 && n <= TL_EVIDENCE_ID_MAX && ref[8 + n] == ':' && valid_id(ref + 8 + n + 1, "._-");
+}
+
+static int pass_rule(const struct tl_membrane_in *in, struct tl_membrane_out *out, json_t **warnings)
+{
+    const struct tl_value *v = find_value(in, rule_handle);
+    const char *ref = v && v->type == TL_T_STRING ? json_string_value(v->json) : NULL;
+    if (!v)
+        return 0;
+    if (!valid_rule(ref))
+        return warn(warnings, "item", rule_handle, "is not of the form synapse:snapshot:rule");
+    return json_object_set_new(out->summary, rule_handle, json_string(ref)) < 0 ? TL_ENOMEM : 0;
+}
+
 /* ---- the whole ---- */
 
 static int fill_summary(const struct tl_membrane_in *in, struct tl_membrane_out *out)
@@ -176,7 +197,7 @@ static int fill_summary(const struct tl_membrane_in *in, struct tl_membrane_out 
     for (uint32_t i = 0; i < in->spec->noutputs && in->spec->evidence == TL_CAP_SUMMARY_ONLY; i++)
         if (!tl_value_none(&out->outputs[i]))
             bad |= json_object_set_new(out->summary, in->spec->outputs[i].name, tl_value_json(&out->outputs[i]));
-    if (in->pattern_version && !json_object_get(out->summary, "pattern_version"))
+    if (in->pattern_version)
         bad |= json_object_set_new(out->summary, "pattern_version", json_string(in->pattern_version));
     return bad ? TL_ENOMEM : 0;
 }
@@ -192,6 +213,8 @@ int tl_membrane_pass(const struct tl_membrane_in *in, struct tl_membrane_out *re
         err = pass_outputs(in, ret, &output_warnings);
     if (!err)
         err = pass_evidence(in, ret, &evidence_warnings);
+    if (!err)
+        err = pass_rule(in, ret, &evidence_warnings);
     if (!err)
         err = fill_summary(in, ret);
     if (output_warnings && json_object_set_new(ret->summary, "output_warnings", output_warnings) < 0)

@@ -26,7 +26,8 @@ struct tl_membrane_in {
 
 struct tl_membrane_out {
     struct tl_value *outputs; /* one per spec output; none where there is nothing or it is withheld */
-    json_t *summary;          /* {output: value …, "pattern_version", "output_warnings"?, "evidence_warnings"?}; references_only leaves the values out */
+    json_t *summary;          /* {output: value …, "pattern_version"?, "synapse_rule_ref"?, "output_warnings"?, "evidence_warnings"?};
+                               * references_only leaves the values out */
     json_t *evidence_refs;    /* admitted references, in order, each once */
 };
 

@@ -97,8 +97,12 @@ static const struct tl_port *find_port(const struct tl_port *ports, const char *
 
 static bool reserved_port(const char *name, bool out)
 {
-    return out ? strcmp(name, "summary") == 0 || strcmp(name, "evidence_refs") == 0
-               : strcmp(name, "upstream_context") == 0 || strcmp(name, "pattern_version") == 0;
+    static const char *const in_names[] = {"upstream_context", "pattern_version", NULL};
+    static const char *const out_names[] = {"summary", "evidence_refs", "synapse_rule_ref", "pattern_version", "output_warnings", "evidence_warnings", NULL};
+    for (const char *const *taken = out ? out_names : in_names; *taken; taken++)
+        if (strcmp(*taken, name) == 0)
+            return true;
+    return false;
 }
 
 static int read_ports(struct reader *r, const char *key, bool out, struct tl_port **ret, uint32_t *ret_n)

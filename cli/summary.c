@@ -166,12 +166,44 @@ static void sentences(const struct tl_cli_term *term, struct tl_str *out, const 
 
 static void compact(const struct tl_cli_term *term, struct tl_str *out, const json_t *v)
 {
-    TL_AUTO_FREE char *text = tl_json_text(v);
+    TL_AUTO_FREE char *text = json_dumps(v, JSON_COMPACT | JSON_REAL_PRECISION(4));
     struct tl_str cut TL_CLEANUP(tl_str_clear) = {0};
     int room = term->columns - (2 + NAME_CELLS + 1) - 1, w = text ? tl_cli_text_width(text) : 0;
     tl_cli_text_pad(&cut, text ? text : "", w < room ? w : room);
     tl_cli_term_put(term, out, TL_INK_DIM, cut.data ? cut.data : "");
     tl_str_puts(out, "\n");
+}
+
+/* Shots by where each begins. */
+static void shots(struct tl_str *out, const json_t *list)
+{
+    enum { SHOWN = 12 };
+    size_t i;
+    json_t *shot;
+    tl_str_printf(out, "%zu, from", json_array_size(list));
+    json_array_foreach(list, i, shot) {
+        double at = tl_json_num(shot, "start_sec", 0);
+        if (i < SHOWN)
+            tl_str_printf(out, " %d:%04.1f", (int)(at / 60), at - 60 * (int)(at / 60));
+    }
+    tl_str_puts(out, json_array_size(list) > SHOWN ? " and on\n" : "\n");
+}
+
+static void warnings(const struct tl_cli_term *term, struct tl_str *out, const json_t *list)
+{
+    size_t i;
+    json_t *w;
+    json_array_foreach(list, i, w) {
+        const char *what = tl_json_str(w, "output"), *ref = tl_json_str(w, "ref"), *why = tl_json_str(w, "reason");
+        struct tl_str text TL_CLEANUP(tl_str_clear) = {0};
+        what = what ? what : ref ? ref : json_string_value(w);
+        tl_str_printf(&text, "%s%s%s", what ? what : "", what && why ? ": " : "", why ? why : "");
+        if (i)
+            indent(out);
+        tl_cli_term_ink(term, out, TL_INK_YELLOW);
+        paragraph(term, out, text.data ? text.data : "", "! ");
+        tl_cli_term_ink(term, out, TL_INK_PLAIN);
+    }
 }
 
 static void medium(const struct tl_cli_term *term, struct tl_str *out, const json_t *v, const char *path)
@@ -202,6 +234,10 @@ static void value(const struct tl_cli_term *term, struct tl_str *out, const char
         palette(term, out, v);
     else if (!strcmp(port, "style_vector") && all_numbers(v) && json_array_size(v) == TL_STYLE_AXES)
         style(term, out, v);
+    else if (json_is_array(v) && strstr(port, "_warnings"))
+        warnings(term, out, v);
+    else if (json_is_number(json_object_get(json_array_get(v, 0), "start_sec")))
+        shots(out, v);
     else if (all_numbers(v))
         curve(term, out, v);
     else if (all_strings(v))

@@ -77,20 +77,23 @@ void tl_cli_term_scale(const struct tl_cli_term *term, struct tl_str *out, doubl
     double span = high > low ? high - low : 1;
     int mark = (int)lround(clamp01((neutral - low) / span) * (cells - 1));
     int at = (int)lround(clamp01((value - low) / span) * (cells - 1));
+    enum tl_ink ink = TL_INK_PLAIN;
     for (int i = 0; i < cells; i++) {
         bool filled = (i >= mark && i <= at) || (i <= mark && i >= at);
-        if (i == mark) {
-            tl_cli_term_ink(term, out, TL_INK_BOLD);
-            tl_str_puts(out, term->unicode ? "┃" : "|");
-        } else if (filled) {
-            tl_cli_term_ink(term, out, TL_INK_BLUE);
-            tl_str_puts(out, term->unicode ? "█" : "#");
-        } else {
-            tl_cli_term_ink(term, out, TL_INK_DIM);
-            tl_str_puts(out, term->unicode ? "─" : "-");
+        enum tl_ink wanted = i == mark ? TL_INK_BOLD : filled ? TL_INK_BLUE : TL_INK_DIM;
+        if (wanted != ink) {
+            tl_cli_term_ink(term, out, TL_INK_PLAIN);
+            tl_cli_term_ink(term, out, wanted);
+            ink = wanted;
         }
-        tl_cli_term_ink(term, out, TL_INK_PLAIN);
+        if (i == mark)
+            tl_str_puts(out, term->unicode ? "┃" : "|");
+        else if (filled)
+            tl_str_puts(out, term->unicode ? "█" : "#");
+        else
+            tl_str_puts(out, term->unicode ? "─" : "-");
     }
+    tl_cli_term_ink(term, out, TL_INK_PLAIN);
 }
 
 void tl_cli_term_swatch(const struct tl_cli_term *term, struct tl_str *out, const char *hex, int cells)

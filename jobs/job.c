@@ -113,6 +113,14 @@ void tl_job_fail(struct tl_job *job, int err, char *message)
     }
 }
 
+void tl_job_abort_outputs(struct tl_job *job)
+{
+    for (size_t i = 0; job->stage == TL_JOB_RUN && i < job->nouts; i++) {
+        tl_blob_abort(job->outs[i].writer);
+        job->outs[i].writer = NULL;
+    }
+}
+
 static const char *sniff(const unsigned char *head, ssize_t n)
 {
     static const unsigned char png[] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};

@@ -241,7 +241,10 @@ static void dispatch(struct tl_jobs *jobs)
                                                                         : tl_worker_give(jobs, w, job, &spoilt);
         if (spoilt)
             tl_worker_kill(w);
-        if (err < 0) {
+        if (spoilt && ++job->refused < TL_JOBS_START_TRIES) {
+            tl_job_abort_outputs(job); /* an idle worker had died: another will do */
+            tl_jobs_list_unshift(&jobs->queue, job);
+        } else if (err < 0) {
             tl_job_fail(job, err, NULL);
             tell(job);
         }

@@ -41,6 +41,7 @@ struct tl_job {
     enum tl_job_stage stage;
     size_t verifying; /* index into outs */
     bool cancel;
+    int refused; /* times it could not be handed over */
     struct tl_worker *worker;
     json_t *output;
     int err;
@@ -96,6 +97,8 @@ struct tl_job *tl_jobs_list_pop(struct tl_jobs_list *l);
 
 int tl_job_new(const struct tl_job_req *req, struct tl_job **ret);
 void tl_job_free(struct tl_job *job);
+/* Begins the run stage anew: what was opened for writing goes. */
+void tl_job_abort_outputs(struct tl_job *job);
 /* The first failure of a job stays. Takes message. */
 void tl_job_fail(struct tl_job *job, int err, char *message);
 

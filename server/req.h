@@ -74,6 +74,7 @@ struct tl_req {
     struct tl_req_headers head;
     uint64_t content_length;
     const struct tl_route *route;
+    size_t route_index; /* in tl_routes; one past them where there is none */
     const char *params[TL_REQ_PARAMS]; /* what the pattern's {…} stand for, in order */
     struct tl_claims claims;           /* who asks; role TL_ROLE_NONE on public routes */
     struct tl_seen *seen;              /* the connection's last token; NULL: none is kept. Service thread, until the request is admitted */
@@ -92,7 +93,6 @@ struct tl_req {
     void *sink;                          /* deliver's own */
     uint32_t slot, generation;           /* the connection, for the connection layer */
     struct tl_req *next;                 /* queue of replies */
-    int64_t began_us;
 };
 
 /* A request with one reference and a fresh id; NULL on want of memory. */

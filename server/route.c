@@ -25,16 +25,6 @@ const struct tl_route *const *tl_routes(size_t *ret_count)
     return all;
 }
 
-size_t tl_route_index(const struct tl_route *route)
-{
-    size_t n;
-    const struct tl_route *const *list = tl_routes(&n);
-    for (size_t i = 0; i < n; i++)
-        if (list[i] == route)
-            return i;
-    return n;
-}
-
 /* Walks pattern and path together. Parameters are copied once the whole path fits. */
 static bool fits(const char *pattern, const char *path, const char **at, size_t *len, size_t *n)
 {
@@ -76,6 +66,7 @@ int tl_route_find(struct tl_req *req, unsigned *ret_allow)
             if (!(req->params[k] = tl_arena_strndup(&req->arena, at[k], len[k])))
                 return TL_ENOMEM;
         req->route = list[i];
+        req->route_index = i;
         return 0;
     }
     return *ret_allow ? TL_EMETHOD : TL_ENOTFOUND;

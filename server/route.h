@@ -52,7 +52,6 @@ extern const struct tl_route tl_routes_system[], tl_routes_capsules[], tl_routes
 enum { TL_ROUTE_MAX = 64 };
 /* All routes in one list; *ret_count of them. */
 const struct tl_route *const *tl_routes(size_t *ret_count);
-size_t tl_route_index(const struct tl_route *route);
 
 /* Finds the route of req->method and req->path, fills route and params. 0; TL_ENOTFOUND; TL_EMETHOD, then *ret_allow has the methods there are. HEAD finds
  * GET's route. */

@@ -89,22 +89,8 @@ static json_t *object_at(json_t *obj, const char *key)
     return j;
 }
 
-/* Whether the template offers node.name as an input port rather than a parameter. */
-static bool is_port(const json_t *template, const char *node, size_t node_len, const char *name)
-{
-    size_t i;
-    json_t *in;
-    json_array_foreach(json_object_get(template, "inputs"), i, in)
-    {
-        const char *n = tl_json_str(in, "node"), *p = tl_json_str(in, "port");
-        if (n && p && strlen(n) == node_len && memcmp(n, node, node_len) == 0 && strcmp(p, name) == 0)
-            return true;
-    }
-    return false;
-}
-
 /* Puts "node.param": value into the nodes' data. */
-static void fill(const json_t *template, json_t *graph, const json_t *inputs, struct tl_diag *diag)
+static void fill(json_t *graph, const json_t *inputs, struct tl_diag *diag)
 {
     const char *key;
     json_t *value;
@@ -116,9 +102,15 @@ static void fill(const json_t *template, json_t *graph, const json_t *inputs, st
             tl_diag_add(diag, NULL, NULL, "$.inputs", "\"%s\" does not name a node of the template and its parameter (node.param)", key);
             continue;
         }
-        bool port = is_port(template, key, (size_t)(dot - key), dot + 1);
-        json_object_set(object_at(object_at(node, "data"), port ? "inputs" : "params"), dot + 1, value);
+        json_object_set(object_at(object_at(node, "data"), "params"), dot + 1, value);
     }
+}
+
+/* A title is text, or text by language. */
+static const char *title_of(const json_t *template)
+{
+    const char *title = tl_json_str(template, "title");
+    return title ? title : tl_json_str(json_object_get(template, "title"), "en");
 }
 
 static void instantiate(struct tl_req *req)
@@ -141,7 +133,7 @@ static void instantiate(struct tl_req *req)
         if (inputs && !json_is_object(inputs))
             tl_diag_add(&diag, NULL, NULL, "$.inputs", "must be an object");
         graph = json_deep_copy(json_object_get(template, "graph"));
-        fill(template, graph, inputs, &diag);
+        fill(graph, inputs, &diag);
         err = graph ? tl_file_check_media(srv->conf.db, req->claims.org, inputs, "$.inputs", &diag) : TL_ENOMEM;
     }
     if (!err && tl_diag_any(&diag))
@@ -149,7 +141,7 @@ static void instantiate(struct tl_req *req)
     if (err < 0)
         tl_reply_diag(req, err, &diag);
     else
-        tl_canvas_create(req, name ? json_string_value(name) : tl_json_str(template, "title"), graph);
+        tl_canvas_create(req, name ? json_string_value(name) : title_of(template), graph);
 }
 
 /* ---- calls ---- */

@@ -13,6 +13,7 @@
 #define LIST(name)                                                                                                     \
     "{'type':'object','required':['items','next_cursor'],'additionalProperties':false,'properties':{"                 \
     "'items':{'type':'array','items':" REF(name) "},'next_cursor':{'type':['string','null']}}}"
+#define WORDS "{'oneOf':[{'type':'string'},{'type':'object','additionalProperties':{'type':'string'}}]}" /* text, or text by language */
 #define STATUS "{'enum':['queued','running','done','failed','cancelled']}"
 #define CANVAS_HEAD "'id':" ID ",'name':" STR ",'revision':{'type':'integer','minimum':1},'created_at':" TIME ",'updated_at':" TIME ",'node_count':" INT
 #define CANVAS_REQUIRED "'id','name','revision','created_at','updated_at','node_count'"
@@ -81,10 +82,10 @@ const struct tl_schema tl_schemas[] = {
     {"NodeType", "{'type':'object','required':['type','title','ports','params'],'properties':{'type':" STR ",'title':" STR
                  ",'ports':{'type':'object','required':['in','out']}}}"},
     {"NodeTypeList", LIST("NodeType")},
-    {"TemplateHead", "{'type':'object','required':['id','title','description'],'properties':{'id':" STR ",'title':" STR ",'description':" STR
+    {"TemplateHead", "{'type':'object','required':['id','title','description'],'properties':{'id':" STR ",'title':" WORDS ",'description':" WORDS
                      ",'inputs':{'type':'array','items':" OBJ "}}}"},
     {"TemplateList", LIST("TemplateHead")},
-    {"Template", "{'type':'object','required':['id','title','description','graph'],'properties':{'id':" STR ",'title':" STR ",'description':" STR
+    {"Template", "{'type':'object','required':['id','title','description','graph'],'properties':{'id':" STR ",'title':" WORDS ",'description':" WORDS
                  ",'inputs':{'type':'array','items':" OBJ "},'graph':" REF("Graph") "}}"},
     {"File", "{'type':'object','required':['id','name','content_type','bytes','sha256','created_at'],'additionalProperties':false,'properties':{'id':" ID
              ",'name':" STR ",'content_type':" STR ",'bytes':" INT ",'sha256':{'type':'string','pattern':'^[0-9a-f]{64}$'},'created_at':" TIME "}}"},

@@ -214,8 +214,10 @@ int tl_server_admit(struct tl_req *req)
         return no_route(req, err, allow);
     if ((err = check_who(req)) < 0)
         return err;
-    if (req->content_length > req->route->max_body) {
-        tl_reply_err(req, TL_ETOOBIG, "the body may have at most %llu bytes here", (unsigned long long)req->route->max_body);
+    /* Where no body is expected, one is read and dropped. */
+    uint64_t most = req->route->max_body ? req->route->max_body : TL_JSON_MAX_BODY;
+    if (req->content_length > most) {
+        tl_reply_err(req, TL_ETOOBIG, "the body may have at most %llu bytes here", (unsigned long long)most);
         return TL_ETOOBIG;
     }
     return 0;

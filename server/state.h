@@ -34,12 +34,10 @@ struct tl_server {
     int64_t began_ms;
 };
 
-static inline uint32_t *tl_count(struct tl_server *srv, const struct tl_route *route, int status)
+/* Service thread. */
+static inline void tl_count(const struct tl_req *req, int status)
 {
-    size_t n;
-    tl_routes(&n);
-    size_t i = route ? tl_route_index(route) : n;
-    return &srv->counts[i * TL_STATUS_SPAN + (size_t)(status > 0 && status < TL_STATUS_SPAN ? status : 0)];
+    req->srv->counts[req->route_index * TL_STATUS_SPAN + (size_t)(status > 0 && status < TL_STATUS_SPAN ? status : 0)]++;
 }
 
 /* Everything of a server but the connection layer; for tests of handlers without sockets too. */

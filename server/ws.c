@@ -37,7 +37,7 @@ static int refuse(struct tl_conn *c)
     struct tl_req *req = c->req;
     char *out = (char *)http->out;
     size_t head = tl_head_write(req, true, out, TL_HTTP_OUT);
-    (*tl_count(req->srv, req->route, req->reply.status))++;
+    tl_count(req, req->reply.status);
     if (head && req->reply.kind == TL_REPLY_TEXT && req->reply.len <= TL_HTTP_OUT - head) {
         if (req->reply.len)
             memcpy(out + head, req->reply.text, req->reply.len);
@@ -120,7 +120,7 @@ int tl_ws_begin(struct tl_conn *c)
     memcpy(ws->org, req->claims.org, sizeof(ws->org));
     ws->may_cancel = req->claims.role >= TL_ROLE_MEMBER;
     ws->heard_ms = http->now_ms;
-    (*tl_count(req->srv, req->route, 101))++;
+    tl_count(req, 101);
     tl_req_unref(req);
     c->req = NULL;
     if (tl_follow_add(http->srv->follows, &c->follower, &c->stream->run) < 0)

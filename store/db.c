@@ -108,24 +108,20 @@ static void delist(struct tl_db *db)
 }
 
 /* Reading a mapped page beyond the file's end would kill the process. The file may rightly end before its last page, where that one is free; where it
- * was cut short (a copy that did not end), the pages that are missing become empty ones, which LMDB knows for damage. Never shortens. */
-static int cover_map(MDB_env *env)
+ * was cut short (a copy that did not end), the pages that are missing become empty ones, which LMDB knows for damage. Never shortens, and
+ * does what it can: a file system may refuse. */
+static void cover_map(MDB_env *env, const char *path)
 {
     MDB_envinfo info;
     MDB_stat st;
     struct stat file;
-    int fd;
-    int rc = mdb_env_info(env, &info);
-    if (!rc)
-        rc = mdb_env_stat(env, &st);
-    if (!rc)
-        rc = mdb_env_get_fd(env, &fd);
-    if (!rc && fstat(fd, &file) < 0)
-        rc = errno;
-    off_t want = rc ? 0 : (off_t)(info.me_last_pgno + 1) * (off_t)st.ms_psize;
-    if (!rc && file.st_size < want && fallocate(fd, 0, want - 1, 1) < 0)
-        rc = errno == EBADF ? MDB_CORRUPTED : errno; /* opened for reading only */
-    return rc;
+    TL_AUTO_FREE char *name = tl_fs_join(path, "data.mdb");
+    if (!name || mdb_env_info(env, &info) || mdb_env_stat(env, &st))
+        return;
+    off_t want = (off_t)(info.me_last_pgno + 1) * (off_t)st.ms_psize;
+    TL_AUTO_FD int fd = open(name, O_WRONLY | O_CLOEXEC);
+    if (fd >= 0 && fstat(fd, &file) == 0 && file.st_size < want && fallocate(fd, 0, want - 1, 1) < 0)
+        return;
 }
 
 static int open_env(struct tl_db *db, const char *path, size_t map)
@@ -143,7 +139,7 @@ static int open_env(struct tl_db *db, const char *path, size_t map)
     if (!rc)
         rc = mdb_reader_check(db->env, &dead);
     if (!rc)
-        rc = cover_map(db->env);
+        cover_map(db->env, path);
     return tl_db_err(rc);
 }
 

@@ -6,12 +6,24 @@
 
 #include <semaphore.h>
 #include <signal.h>
+#include <sys/statvfs.h>
+
+enum { NO_ROOM = 1 << 20 }; /* bytes: a disk with less is full */
 
 /* A write or a sync that failed leaves the state of the disk unknown: nothing is written after it until the next start. */
 static void fail_for_good(struct tl_db *db, int err)
 {
     if (err == TL_EIO || err == TL_EFULL || err == TL_ECORRUPT)
         atomic_store(&db->failed, err == TL_EFULL ? TL_EFULL : TL_EIO);
+}
+
+/* LMDB calls a write that was cut short an I/O error; on a disk without room it means that. */
+static int commit_err(struct tl_db *db, int rc)
+{
+    int fd, err = tl_db_err(rc);
+    struct statvfs fs;
+    bool full = err == TL_EIO && mdb_env_get_fd(db->env, &fd) == 0 && fstatvfs(fd, &fs) == 0 && fs.f_bavail < NO_ROOM / fs.f_frsize + 1;
+    return full ? TL_EFULL : err;
 }
 
 /* Runs one write, in a transaction of its own below the batch's where nested, so that a failure undoes it alone. Returns false where it has failed
@@ -81,7 +93,7 @@ again:
         mdb_txn_abort(batch.mdb);
         return 0;
     }
-    int err = tl_db_err(mdb_txn_commit(batch.mdb));
+    int err = commit_err(db, mdb_txn_commit(batch.mdb));
     if (err)
         fail_for_good(db, err);
     else

@@ -5,7 +5,7 @@
 
 /* X(symbol, name, low, high, neutral, unit) */
 #define TL_STYLE_TABLE(X)                                                                                              \
-    X(TL_STYLE_SHOT_LENGTH, "log_shot_length", -0.7, 3.0, 1.386, "ln(seconds) of the mean shot")                       \
+    X(TL_STYLE_SHOT_LENGTH, "log_shot_length", -0.7, 4.1, 1.386, "ln(seconds) of the mean shot")                       \
     X(TL_STYLE_SHOT_VARIATION, "shot_variation", 0.0, 1.5, 0.5, "standard deviation of ln(shot length)")               \
     X(TL_STYLE_SYMMETRY, "symmetry", 0.0, 1.0, 0.3, "share of mirrored structure; 1 is a mirrored frame")              \
     X(TL_STYLE_MOTION, "motion", 0.0, 1.0, 0.4, "0 locked, 1 always moving")                                           \

@@ -9,6 +9,8 @@
 #include <fcntl.h>
 #include <libavutil/cpu.h>
 #include <libavutil/log.h>
+#include <limits.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -33,6 +35,7 @@ static const char usage[] = "usage: talos-worker [--fsize BYTES]        serve on
 /* Everything that opens a file of the system happens here, before the sandbox closes: time zone, processor, random seed, fonts. */
 static void warm_up(void)
 {
+    mallopt(M_TRIM_THRESHOLD, INT_MAX); /* giving memory back reads /proc */
     tzset();
     json_object_seed(0);
     av_log_set_level(AV_LOG_QUIET);

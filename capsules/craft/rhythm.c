@@ -6,14 +6,14 @@
 
 #include <math.h>
 
-static const double shortest = 0.4;
+static const double shortest = 0.4, longest = 600;
 
 double tl_rhythm_base(double base_sec, double pace, double pace_gain, double duration, double clip_sec, double clip_pull)
 {
     double base = base_sec * exp(-pace_gain * pace) * tl_craft_clamp(pow(duration / 60, 0.12), 0.75, 1.3);
     if (clip_sec > 0)
-        base = exp(tl_craft_mix(log(base), log(tl_craft_clamp(clip_sec, shortest, 600)), clip_pull));
-    return tl_craft_clamp(base, shortest, duration > shortest ? duration : shortest);
+        base = exp(tl_craft_mix(log(base), log(tl_craft_clamp(clip_sec, shortest, longest)), clip_pull));
+    return tl_craft_clamp(base, shortest, longest);
 }
 
 int tl_rhythm_walk(const double *curve, size_t n, double duration, tl_shot_fn fn, void *arg, struct tl_rhythm *ret)

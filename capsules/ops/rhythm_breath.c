@@ -59,8 +59,8 @@ static int run(struct tl_op_ctx *ctx)
     tl_out_number(&o, "variation", log(b.look / b.glimpse) * sqrt((count - 1) / (count * count)) + b.quicken * c.stats.sd);
     tl_out_fact(&o, "shot_sec", mean);
     tl_out_fact(&o, "shots", (double)r.n);
-    tl_out_fact(&o, "look_sec", b.look * (1 - b.quicken * c.stats.low));
-    tl_out_fact(&o, "glimpse_sec", b.glimpse * (1 - b.quicken * c.stats.peak));
+    tl_out_fact(&o, "look_sec", tl_craft_clamp(b.look * (1 - b.quicken * c.stats.low), 0.4, duration));
+    tl_out_fact(&o, "glimpse_sec", tl_craft_clamp(b.glimpse * (1 - b.quicken * c.stats.peak), 0.4, duration));
     tl_out_fact(&o, "breath_sec", breath * (1 - b.quicken * c.stats.mean));
     free(r.shots);
     return tl_out_end(&o);

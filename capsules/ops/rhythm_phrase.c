@@ -71,7 +71,7 @@ static int run(struct tl_op_ctx *ctx)
     tl_out_fact(&o, "shots", (double)r.n);
     tl_out_fact(&o, "phrase_sec", mean * (double)p.count);
     tl_out_fact(&o, "phrase_shots", (double)p.count);
-    tl_out_fact(&o, "insert_sec", p.base * exp(-0.5 * p.swell - p.gain * (c.stats.peak - c.stats.mean)));
+    tl_out_fact(&o, "insert_sec", tl_craft_clamp(p.base * exp(-0.5 * p.swell - p.gain * (c.stats.peak - c.stats.mean)), 0.4, duration));
     free(r.shots);
     return tl_out_end(&o);
 }

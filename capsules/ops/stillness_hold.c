@@ -41,7 +41,7 @@ static int run(struct tl_op_ctx *ctx)
     double duration = tl_craft_in(ctx, "duration", 60, 0.5, 7200), still = tl_craft_in(ctx, "stillness", 0.5, 0, 1);
     double hold = tl_craft_base_shot(ctx, &c, duration) * tl_craft_mix(0.4, 1.1, still);
     hold = tl_craft_clamp(hold, 0.4, duration < 0.4 ? 0.4 : duration);
-    double even = duration / ceil(duration / hold - 1e-9);
+    double even = duration / floor(duration / hold + 0.5);
     struct tl_rhythm r;
     err = tl_rhythm_walk(c.v, c.n, duration, take, &even, &r);
     if (err)

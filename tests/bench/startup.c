@@ -70,13 +70,15 @@ static int read_port(int fd)
 static void ask(int port)
 {
     static const char request[] = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in to = {
+        .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     char answer[64];
     struct pollfd p = {.fd = fd, .events = POLLIN};
     if (fd < 0 || connect(fd, (struct sockaddr *)&to, sizeof(to)) < 0 || write(fd, request, sizeof(request) - 1) < 0)
         die("connect");
-    if (poll(&p, 1, DEADLINE_MS) <= 0 || read(fd, answer, sizeof(answer)) < 12 || memcmp(answer, "HTTP/1.1 200", 12) != 0)
+    if (poll(&p, 1, DEADLINE_MS) <= 0 || read(fd, answer, sizeof(answer)) < 12 ||
+        memcmp(answer, "HTTP/1.1 200", 12) != 0)
         die("no good answer");
     close(fd);
 }
@@ -133,5 +135,6 @@ int main(void)
         took[i] = one(program, data, i == STARTS - 1 ? &memory : NULL);
     qsort(took, STARTS, sizeof(took[0]), order);
     printf("startup %.1f\nmemory %.1f\nfirst %.1f\n", took[STARTS / 2], memory, first);
+    fflush(stdout);
     return execl("/bin/rm", "rm", "-rf", data, (char *)NULL);
 }

@@ -67,11 +67,20 @@ export class Scanner {
 
 const packed = (b, i) => (b[i] === 0x1f && b[i + 1] === 0x8b && b[i + 2] === 8) || (b[i] === 0x78 && (b[i + 1] === 0x9c || b[i + 1] === 0x01 || b[i + 1] === 0xda));
 
+// What follows a packed stream is not its business, nor is a stream that was cut off.
 function unpack(bytes) {
   const options = { finishFlush: zlib.constants.Z_SYNC_FLUSH, maxOutputLength: 1 << 26 };
   try {
-    return bytes[0] === 0x1f ? zlib.gunzipSync(bytes, options) : zlib.inflateSync(bytes, options);
+    return bytes[0] === 0x1f ? zlib.inflateRawSync(bytes.subarray(gzipHead(bytes)), options) : zlib.inflateSync(bytes, options);
   } catch {
     return undefined;
   }
+}
+
+// Bytes before the deflated data (RFC 1952).
+function gzipHead(b) {
+  let at = 10;
+  if (b[3] & 4) at += 2 + b.readUInt16LE(at);
+  for (const field of [8, 16]) if (b[3] & field) at = b.indexOf(0, at) + 1;
+  return b[3] & 2 ? at + 2 : at;
 }

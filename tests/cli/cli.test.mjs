@@ -87,7 +87,7 @@ test('a token is the last line, and nothing else is on standard output', () => {
   assert.equal(status, 0);
   assert.match(stdout, /^[\w-]+\.[\w-]+\.[\w-]+\n$/);
   const claims = JSON.parse(Buffer.from(stdout.split('.')[1], 'base64url'));
-  assert.deepEqual([claims.sub, claims.org, claims.role, claims.exp - claims.iat], ['kim', 'studio', 'viewer', 300]);
+  assert.deepEqual([claims.sub, claims.org, claims.role, claims.exp - claims.nbf], ['kim', 'studio', 'viewer', 300]);
 });
 
 test('run --json prints the events as they are, and nothing else', () => {

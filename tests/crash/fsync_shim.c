@@ -14,8 +14,9 @@
  * publication before it is made; all under one lock, so NUMBER is an order in time. What must hold for every event id: its first write,
  * then a sync, then a dwrite, then its first publish.
  *
- * TL_SHIM_FAIL_SYNC=N makes the Nth sync of a *.mdb file, and all after it, fail with EIO. A test may include this file instead of preloading
- * it: a definition in the program is found before libc's. shim_hook then sees each note, shim_fail_sync is the N.
+ * TL_SHIM_FAIL_SYNC=N makes the Nth sync of a *.mdb file, and all after it, fail with EIO; TL_SHIM_FAIL_DWRITE=N does so with the writes that are
+ * noted as dwrite. A test may include this file instead of preloading it: a definition in the program is found before libc's. shim_hook then
+ * sees each note; shim_fail_sync and shim_fail_dwrite are the N.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -38,7 +39,7 @@ static pthread_mutex_t shim_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t shim_once = PTHREAD_ONCE_INIT;
 static int shim_log = -1;
 static unsigned long shim_number;
-static _Atomic long shim_fail_sync; /* syncs of *.mdb until they fail, counted down to 1; 0: never */
+static _Atomic long shim_fail_sync, shim_fail_dwrite; /* of *.mdb until they fail, counted down to 1; 0: never */
 static void (*shim_hook)(const char *what, int fd, const char *path);
 
 static ssize_t (*real_write)(int, const void *, size_t);
@@ -76,11 +77,13 @@ static void shim_init(void)
     FIND(fdatasync);
     FIND(msync);
 #undef FIND
-    const char *log = getenv("TL_SHIM_LOG"), *fail = getenv("TL_SHIM_FAIL_SYNC");
+    const char *log = getenv("TL_SHIM_LOG"), *fail = getenv("TL_SHIM_FAIL_SYNC"), *fail_dwrite = getenv("TL_SHIM_FAIL_DWRITE");
     if (log && *log)
         shim_log = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (fail)
         shim_fail_sync = strtol(fail, NULL, 10);
+    if (fail_dwrite)
+        shim_fail_dwrite = strtol(fail_dwrite, NULL, 10);
 }
 
 static void path_of(int fd, char *ret, size_t cap)
@@ -89,26 +92,6 @@ static void path_of(int fd, char *ret, size_t cap)
     snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
     ssize_t n = fd < 0 ? -1 : readlink(link, ret, cap - 1);
     snprintf(ret + (n > 0 ? n : 0), cap - (size_t)(n > 0 ? n : 0), "%s", n > 0 ? "" : "-");
-}
-
-/* Appends the event ids in the bytes to line; returns how many there were. */
-static int add_ids(char *line, size_t *at, const void *bytes, size_t len)
-{
-    static const char mark[] = "\"event_id\":\"";
-    const char *p = bytes, *end = p + len;
-    int found = 0;
-    while (p < end && (p = memmem(p, (size_t)(end - p), mark, sizeof(mark) - 1)) != NULL) {
-        p += sizeof(mark) - 1;
-        const char *quote = memchr(p, '"', (size_t)(end - p));
-        size_t n = quote ? (size_t)(quote - p) : 0;
-        found++;
-        if (!n || n > SHIM_ID_MAX || *at + n + 2 > SHIM_LINE)
-            continue;
-        line[(*at)++] = ' ';
-        memcpy(line + *at, p, n);
-        *at += n;
-    }
-    return found;
 }
 
 static void note(const char *what, int fd, const char *path, const char *ids, size_t ids_len)
@@ -125,6 +108,35 @@ static void note(const char *what, int fd, const char *path, const char *ids, si
         shim_hook(what, fd, path);
     pthread_mutex_unlock(&shim_lock);
     errno = saved;
+}
+
+/* A line of ids on its way; a full one is noted, and another begun. */
+struct ids {
+    const char *what, *path;
+    int fd, found;
+    size_t len;
+    char line[SHIM_LINE];
+};
+
+static void add_ids(struct ids *ids, const void *bytes, size_t len)
+{
+    static const char mark[] = "\"event_id\":\"";
+    const char *p = bytes, *end = p + len;
+    while (p < end && (p = memmem(p, (size_t)(end - p), mark, sizeof(mark) - 1)) != NULL) {
+        p += sizeof(mark) - 1;
+        const char *quote = memchr(p, '"', (size_t)(end - p));
+        size_t n = quote ? (size_t)(quote - p) : 0;
+        if (!n || n > SHIM_ID_MAX)
+            continue;
+        if (ids->len + n + 1 > sizeof(ids->line)) {
+            note(ids->what, ids->fd, ids->path, ids->line, ids->len);
+            ids->len = 0;
+        }
+        ids->found++;
+        ids->line[ids->len++] = ' ';
+        memcpy(ids->line + ids->len, p, n);
+        ids->len += n;
+    }
 }
 
 static int is_database(const char *path)
@@ -144,20 +156,18 @@ static void note_bytes(int fd, const struct iovec *iov, int n, int before)
 {
     int saved = errno;
     struct stat st;
-    char ids[SHIM_LINE], path[4200];
-    size_t len = 0;
-    int found = 0;
+    char path[4200];
+    struct ids ids = {.path = path, .fd = fd};
     if (is_watched() && fstat(fd, &st) == 0) {
         int file = S_ISREG(st.st_mode), out = S_ISSOCK(st.st_mode) || S_ISFIFO(st.st_mode);
         if (before ? out : file)
             path_of(fd, path, sizeof(path));
         if (before ? out : file && is_database(path)) {
+            ids.what = out ? "publish" : fcntl(fd, F_GETFL) & O_DSYNC ? "dwrite" : "write";
             for (int i = 0; i < n; i++)
-                found += add_ids(ids, &len, iov[i].iov_base, iov[i].iov_len);
-            if (file)
-                note(fcntl(fd, F_GETFL) & O_DSYNC ? "dwrite" : "write", fd, path, ids, len);
-            else if (found)
-                note("publish", fd, path, ids, len);
+                add_ids(&ids, iov[i].iov_base, iov[i].iov_len);
+            if (file || ids.found)
+                note(ids.what, fd, path, ids.line, ids.len);
         }
     }
     errno = saved;
@@ -168,10 +178,35 @@ static struct iovec one(const void *p, size_t n)
     return (struct iovec){.iov_base = (void *)(unsigned long)p, .iov_len = n};
 }
 
+/* Whether this call on a database is to fail. */
+static int made_to_fail(const char *path, _Atomic long *count)
+{
+    if (!is_database(path))
+        return 0;
+    long left = atomic_load(count);
+    if (left > 1)
+        atomic_fetch_sub(count, 1);
+    return left == 1;
+}
+
+static int dwrite_fails(int fd)
+{
+    char path[4200];
+    int flags = atomic_load(&shim_fail_dwrite) ? fcntl(fd, F_GETFL) : 0;
+    if (flags < 0 || !(flags & O_DSYNC))
+        return 0;
+    path_of(fd, path, sizeof(path));
+    return made_to_fail(path, &shim_fail_dwrite);
+}
+
 #define WITH_NOTES(fd, iov, n, call)                                                                                   \
     do {                                                                                                               \
         pthread_once(&shim_once, shim_init);                                                                           \
         note_bytes(fd, iov, n, 1);                                                                                     \
+        if (dwrite_fails(fd)) {                                                                                        \
+            errno = EIO;                                                                                               \
+            return -1;                                                                                                 \
+        }                                                                                                              \
         ssize_t r = (call);                                                                                            \
         if (r > 0)                                                                                                     \
             note_bytes(fd, iov, n, 0);                                                                                 \
@@ -211,23 +246,12 @@ ssize_t sendmsg(int fd, const struct msghdr *m, int flags)
     WITH_NOTES(fd, m->msg_iov, (int)m->msg_iovlen, real_sendmsg(fd, m, flags));
 }
 
-/* Whether this sync of a database is to fail. */
-static int made_to_fail(const char *path)
-{
-    if (!is_database(path))
-        return 0;
-    long left = atomic_load(&shim_fail_sync);
-    if (left > 1)
-        atomic_fetch_sub(&shim_fail_sync, 1);
-    return left == 1;
-}
-
 static int synced(int fd, int (*real)(int))
 {
     char path[4200];
     path_of(fd, path, sizeof(path));
     int r = -1;
-    if (made_to_fail(path))
+    if (made_to_fail(path, &shim_fail_sync))
         errno = EIO;
     else
         r = real(fd);

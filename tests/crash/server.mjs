@@ -12,12 +12,12 @@ export const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 export const tempDir = (name) => fs.mkdtempSync(path.join(process.env.TMPDIR ?? os.tmpdir(), `talos-${name}-`));
 
 // Runs a command of talos to its end.
-export function talos(args, options = {}) {
-  return spawnSync(program, args, { encoding: 'utf8', timeout: 120_000, maxBuffer: 1 << 28, ...options });
+export function talos(args, { binary = program, ...options } = {}) {
+  return spawnSync(binary, args, { encoding: 'utf8', timeout: 120_000, maxBuffer: 1 << 28, ...options });
 }
 
-export function token(data, { sub = 'owner', org = 'local', role = 'admin' } = {}) {
-  const made = talos(['token', '--data', data, '--sub', sub, '--org', org, '--role', role]);
+export function token(data, { sub = 'owner', org = 'local', role = 'admin', ...options } = {}) {
+  const made = talos(['token', '--data', data, '--sub', sub, '--org', org, '--role', role], options);
   if (made.status !== 0) throw new Error(`talos token: ${made.stderr}`);
   return made.stdout.trim().split('\n').pop();
 }
@@ -43,7 +43,7 @@ export class Server {
       });
       server.ended.then((how) => fail(new Error(`the server ended (${how}): ${server.log}`)));
     });
-    server.token = token(data);
+    server.token = token(data, { binary });
     return server;
   }
 

@@ -134,8 +134,8 @@ int tl_wk_av_err(int averr)
     case AVERROR(ENOMEM): return TL_ENOMEM;
     case AVERROR(EIO): return TL_EIO;
     case AVERROR(ENOSPC):
-    case AVERROR(EDQUOT): return TL_EFULL;
-    case AVERROR(EFBIG): return TL_ETOOBIG;
+    case AVERROR(EDQUOT):
+    case AVERROR(EFBIG): return TL_EFULL;
     default: return averr < 0 ? TL_EMEDIA : 0;
     }
 }

@@ -25,6 +25,7 @@ static const double min_gap_sec = 0.25;     /* between two changes of shot */
 static const double spans_sec[] = {0.4, 0.6, 0.9, 1.3, 1.9};
 static const double mix_residual = 0.30;    /* what a mixture may leave unexplained, as a share of the difference of its ends */
 static const double mix_difference = 0.055; /* least mean difference of the ends */
+static const double mix_variance = 0.15;    /* how far a mixture's contrast may be from what mixing gives, as a share of its ends' */
 static const double mix_correlation = 0.75; /* ends more alike in structure than this are one shot whose light changed */
 static const double flat_deviation = 3.0;   /* code values: below it a picture is plain (black, white) */
 
@@ -200,6 +201,14 @@ static double mixture(const struct thumb *a, const struct thumb *b, const struct
     return alpha;
 }
 
+/* Mixing two unlike pictures takes contrast away, moving from one to the other does not: a pan is no dissolve. */
+static bool contrast_falls(const struct thumb *a, const struct thumb *b, const struct thumb *f, double alpha, double corr)
+{
+    double va = a->deviation * a->deviation, vb = b->deviation * b->deviation, v = f->deviation * f->deviation;
+    double want = (1 - alpha) * (1 - alpha) * va + alpha * alpha * vb + 2 * alpha * (1 - alpha) * corr * a->deviation * b->deviation;
+    return fabs(v - want) <= mix_variance * (va + vb) / 2;
+}
+
 /* Whether the pictures from ring place first to last slowly turn one into the other; the middle is where half is reached. */
 static bool is_dissolve(const struct tl_wk_shots *s, int64_t first, int64_t last, struct candidate *ret)
 {
@@ -212,26 +221,30 @@ static bool is_dissolve(const struct tl_wk_shots *s, int64_t first, int64_t last
     for (int i = 0; i < THUMB_N; i++)
         diff += fabsf(a->v[i] - b->v[i]);
     diff /= 255.0 * THUMB_N;
-    if (diff < mix_difference || (a->deviation >= flat_deviation && correlation(a, b) > mix_correlation))
+    double corr = correlation(a, b);
+    if (diff < mix_difference || (a->deviation >= flat_deviation && corr > mix_correlation))
         return false;
     double before = 0, worst = 0, step = 0;
     int between = 0;
+    int64_t at = first;
     const struct thumb *middle = NULL;
     for (int k = 1; k < POINTS; k++) {
-        const struct thumb *f = &s->ring[(first + (last - first) * k / POINTS) % RING];
+        int64_t here = first + (last - first) * k / POINTS;
+        const struct thumb *f = &s->ring[here % RING];
         double rest, alpha = mixture(a, b, f, &rest);
-        if (rest > mix_residual || alpha < before - 0.08)
+        if (rest > mix_residual || alpha < before - 0.08 || !contrast_falls(a, b, f, alpha, corr))
             return false;
         worst = rest > worst ? rest : worst;
         step = alpha - before > step ? alpha - before : step;
         between += alpha > 0.12 && alpha < 0.88;
         if (!middle && alpha >= 0.5)
-            middle = f;
+            middle = &s->ring[llrint((double)at + (0.5 - before) / (alpha - before) * (double)(here - at)) % RING];
+        at = here;
         before = alpha > before ? alpha : before;
     }
     if (!middle || between < 3 || step > 0.4 || 1 - before > 0.4)
         return false;
-    *ret = (struct candidate){{middle->frame, middle->t, TL_SHOT_DISSOLVE}, diff * (1 - worst), b->t, a->t};
+    *ret = (struct candidate){{middle->frame, middle->t, TL_SHOT_DISSOLVE}, diff * diff * (1 - worst), b->t, a->t};
     return true;
 }
 

@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/str.h"
 #include "capsules/capsule.h"
 #include "capsules/capsule_node.h"
 #include "capsules/doors.h"

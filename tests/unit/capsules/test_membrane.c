@@ -104,7 +104,7 @@ static const char *warning(const char *list, const char *key, const char *what)
 static void declared_outputs_pass_and_make_the_summary(void **state)
 {
     (void)state;
-    inside("style_vector", TL_T_FLOATS, "[0.1,0.2]");
+    inside("style_vector", TL_T_FLOATS, "[0.5,0.25]");
     inside("note", TL_T_STRING, "\"short\"");
     inside("hints", TL_T_STRINGS, "[\"keep the camera low\",\"let the rain begin late\"]");
     inside("extra", TL_T_JSON, "{\"a\":1}");
@@ -115,7 +115,7 @@ static void declared_outputs_pass_and_make_the_summary(void **state)
     assert_string_equal(text, "{\"clip\":{\"bytes\":5,\"content_type\":\"video/mp4\",\"kind\":\"video\",\"name\":\"clip\",\"sha256\":\"" SHA "\"},"
                               "\"extra\":{\"a\":1},\"hints\":[\"keep the camera low\",\"let the rain begin late\"],\"level\":2.5,\"note\":\"short\","
                               "\"output_warnings\":[{\"output\":\"flag\",\"reason\":\"was not produced\"}],\"pattern_version\":\"v1\","
-                              "\"style_vector\":[0.10000000000000001,0.20000000000000001]}");
+                              "\"style_vector\":[0.5,0.25]}");
     assert_int_equal(output("style_vector")->type, TL_T_FLOATS);
     assert_int_equal(output("clip")->type, TL_T_VIDEO);
     assert_null(strstr(text, "secret-grade"));
@@ -239,6 +239,25 @@ static void evidence_is_filtered_by_form(void **state)
     assert_null(strstr(summary, "CANARY"));
 }
 
+static void a_synapse_rule_is_cited_by_form(void **state)
+{
+    inside("synapse_rule_ref", TL_T_STRING, "\"synapse:v1:bong-tension-cuts\"");
+    pass();
+    assert_string_equal(tl_json_str(out.summary, "synapse_rule_ref"), "synapse:v1:bong-tension-cuts");
+    assert_null(json_object_get(out.summary, "evidence_warnings"));
+    static const char *const bad[] = {"\"CANARY\"", "\"synapse:v1\"", "\"synapse::x\"", "\"synapse:v1:CANARY text\"", "{\"CANARY\":1}", "5"};
+    for (size_t i = 0; i < 6; i++) {
+        teardown(state);
+        setup(state);
+        inside("synapse_rule_ref", TL_T_ANY, bad[i]);
+        pass();
+        assert_null(json_object_get(out.summary, "synapse_rule_ref"));
+        assert_non_null(warning("evidence_warnings", "item", "synapse_rule_ref"));
+        TL_AUTO_FREE char *text = tl_json_text(out.summary);
+        assert_null(strstr(text, "CANARY"));
+    }
+}
+
 static void all_six_tables_are_allowed_and_no_other(void **state)
 {
     (void)state;
@@ -330,6 +349,7 @@ int main(void)
         T(runs_of_eight_private_words_are_found),
         T(an_output_that_repeats_private_text_is_withheld),
         T(evidence_is_filtered_by_form),
+        T(a_synapse_rule_is_cited_by_form),
         T(all_six_tables_are_allowed_and_no_other),
         T(evidence_is_bounded),
         T(references_only_leaves_the_values_out_of_the_summary),

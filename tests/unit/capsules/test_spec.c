@@ -123,6 +123,7 @@ static const struct {
     {"outputs", "{}", "$.outputs"},
     {"outputs.summary", "{\"type\":\"json\"}", "$.outputs.summary"},
     {"outputs.evidence_refs", "{\"type\":\"string[]\"}", "$.outputs.evidence_refs"},
+    {"outputs.output_warnings", "{\"type\":\"json\"}", "$.outputs.output_warnings"},
     {"outputs.palette.private", "true", "$.outputs.palette.private"},
     {"exposedParams", NULL, "$.exposedParams"},
     {"exposedParams.pacing.default", "\"rapid\"", "$.exposedParams.pacing"},

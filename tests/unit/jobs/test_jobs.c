@@ -147,7 +147,7 @@ static void on_done(void *arg, int err, const char *message, json_t *output)
     o->dones++;
     o->err = err;
     snprintf(o->message, sizeof(o->message), "%s", message ? message : "");
-    o->output = json_incref(output);
+    o->output = json_deep_copy(output); /* jansson counts references out of the sight of the thread sanitizer */
     o->done_us = tl_mono_us();
     pthread_cond_broadcast(&o->cond);
     pthread_mutex_unlock(&o->lock);
@@ -272,7 +272,7 @@ static void a_file_over_the_cap_is_refused(void **state)
     outcome_init(&o);
     submit(jobs, &o, "media.look", clip, "video", look_params(), 0);
     wait_for(&o, false);
-    assert_true(o.err == TL_ETOOBIG || o.err == TL_EFULL);
+    assert_int_equal(o.err, TL_EFULL);
     assert_null(o.output);
     outcome_clear(&o);
     tl_jobs_free(jobs);
@@ -308,10 +308,11 @@ static void cancel_takes_effect(void **state)
     tl_jobs_free(jobs);
 }
 
-/* Kills all workers of this process; returns how many. */
-static int kill_workers(void)
+/* Kills the worker of this process that has worked most; false where there is none. */
+static bool kill_busy_worker(void)
 {
-    int n = 0;
+    unsigned long most = 0;
+    pid_t busy = 0;
     DIR *d = opendir("/proc");
     assert_non_null(d);
     for (struct dirent *e; (e = readdir(d));) {
@@ -324,11 +325,15 @@ static int kill_workers(void)
         fclose(f);
         int parent = 0;
         char what = 0;
-        if (after && sscanf(after + 1, " %c %d", &what, &parent) == 2 && parent == getpid() && what != 'Z')
-            n += kill((pid_t)atoi(e->d_name), SIGKILL) == 0;
+        unsigned long ticks = 0;
+        if (after && sscanf(after + 1, " %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu", &what, &parent, &ticks) == 3 &&
+            parent == getpid() && what != 'Z' && ticks >= most) {
+            most = ticks;
+            busy = (pid_t)atoi(e->d_name);
+        }
     }
     closedir(d);
-    return n;
+    return busy && kill(busy, SIGKILL) == 0;
 }
 
 static void a_killed_worker_fails_its_job_only(void **state)
@@ -341,7 +346,7 @@ static void a_killed_worker_fails_its_job_only(void **state)
     submit(jobs, &hit, "media.look", clip, "video", look_params(), 0);
     submit(jobs, &later, "media.probe", clip, NULL, NULL, 0);
     wait_for(&hit, true);
-    assert_true(kill_workers() >= 1);
+    assert_true(kill_busy_worker());
     wait_for(&hit, false);
     wait_for(&later, false);
     assert_int_equal(hit.err, TL_EWORKER);
@@ -436,7 +441,7 @@ static void workers_that_are_none(void **state)
         {"exit 1", TL_EWORKER},
         {"printf '\\377\\377\\377\\377....' >&3; exec sleep 60", TL_EWORKER},
         {"printf '\\002\\000\\000\\000{}' >&3; exec sleep 60", TL_EWORKER},
-        {"printf '\\070\\000\\000\\000{\"type\":\"failed\",\"code\":\"SANDBOX_UNAVAILABLE\",\"x\":12}' >&3; exec sleep 60", TL_ESANDBOX},
+        {"printf '\\056\\000\\000\\000{\"type\":\"failed\",\"code\":\"SANDBOX_UNAVAILABLE\"}' >&3; exec sleep 60", TL_ESANDBOX},
         {"printf '\\020\\000\\000\\000{\"type\":\"ready\"}' >&3; exit 3", TL_EWORKER},
     };
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {

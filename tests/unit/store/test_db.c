@@ -10,6 +10,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -139,6 +140,19 @@ static void damage_is_refused(void **state)
     assert_int_equal(tl_db_open(tmp_path("data"), SERVE, &db), TL_ECORRUPT);
     write_file(tmp_path("data/db/data.mdb"), junk, 0);
     assert_int_equal(tl_db_open(tmp_path("data"), 0, &db), TL_ECORRUPT);
+}
+
+/* A copy that did not end: its pages are missing, which must not kill whoever opens it. */
+static void short_file_is_refused(void **state)
+{
+    (void)state;
+    struct tl_db *db = open_db(SERVE);
+    assert_int_equal(put_text(db, "k", "v"), 0);
+    tl_db_close(db);
+    assert_int_equal(truncate(tmp_path("data/db/data.mdb"), 2 * 4096), 0);
+    assert_int_equal(tl_db_open(tmp_path("data"), TL_DB_READ, &db), TL_ECORRUPT);
+    assert_int_equal(truncate(tmp_path("data/db/data.mdb"), 2 * 4096), 0);
+    assert_int_equal(tl_db_open(tmp_path("data"), SERVE, &db), TL_ECORRUPT);
 }
 
 static void one_server_only(void **state)
@@ -613,6 +627,35 @@ static void full_map(void **state)
     tl_db_close(db);
 }
 
+static void full_disk(void **state)
+{
+    (void)state;
+    struct rlimit old, small;
+    struct tl_db *db = open_db(SERVE);
+    struct queued full = {.number = 1, .err = 9};
+    char v[64];
+    assert_int_equal(put_text(db, "k", "v"), 0);
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    small = (struct rlimit){1 << 20, old.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    norder = 0;
+    assert_int_equal(tl_db_submit(db, fill_up, &full, note_queued), 0);
+    while (!tl_db_read_only(db))
+        sched_yield();
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+    int err = put_text(db, "k", "w");
+    assert_int_equal(get_text(db, "k", v), 0); /* still read */
+    assert_string_equal(v, "v");
+    tl_db_close(db);
+    assert_true(err == full.err && (err == TL_EFULL || err == TL_EIO)); /* a limit of the process cuts a write short */
+    db = open_db(SERVE);
+    assert_int_equal(get_text(db, "k", v), 0);
+    assert_string_equal(v, "v");
+    assert_int_equal(put_text(db, "k", "w"), 0);
+    tl_db_close(db);
+}
+
 static struct tl_db *busy_db;
 
 static void *busy_writer(void *arg)
@@ -679,6 +722,7 @@ int main(void)
         TEST(opens_and_keeps),
         TEST(other_files_stay),
         TEST(damage_is_refused),
+        TEST(short_file_is_refused),
         TEST(one_server_only),
         TEST(keys_and_values),
         TEST(scans),
@@ -687,6 +731,7 @@ int main(void)
         TEST(closing_runs_what_waits),
         TEST(queue_is_bounded),
         TEST(full_map),
+        TEST(full_disk),
         TEST(many_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

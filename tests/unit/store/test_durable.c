@@ -43,6 +43,7 @@ static int teardown(void **state)
 {
     shim_hook = NULL;
     atomic_store(&shim_fail_sync, 0);
+    atomic_store(&shim_fail_dwrite, 0);
     return tmp_teardown(state);
 }
 
@@ -110,6 +111,31 @@ static void failed_sync_acknowledges_nothing(void **state)
     assert_int_equal(tl_db_stat(db, &st), 0);
     assert_int_equal(st.entries[TL_TBL_AUDIT], 1);
     assert_int_equal(tl_db_update(db, put_number, (void *)6), 0);
+    tl_db_close(db);
+}
+
+/* The pages are on disk, and the page that makes them valid is not. */
+static void failed_meta_page_acknowledges_nothing(void **state)
+{
+    (void)state;
+    struct tl_db *db;
+    struct tl_db_stat st;
+    assert_int_equal(tl_db_open(tmp_path("data"), TL_DB_CREATE | TL_DB_EXCLUSIVE, &db), 0);
+    assert_int_equal(tl_db_update(db, put_number, (void *)1), 0);
+    atomic_store(&shim_fail_dwrite, 1);
+    assert_int_equal(tl_db_submit(db, put_number, (void *)2, acknowledge), 0);
+    assert_int_equal(tl_db_update(db, put_number, (void *)3), TL_EIO);
+    atomic_store(&shim_fail_dwrite, 0);
+    assert_int_equal(acknowledged, 0);
+    assert_int_equal(last_err, TL_EIO);
+    assert_true(tl_db_read_only(db));
+    assert_int_equal(tl_db_update(db, put_number, (void *)4), TL_EIO);
+    assert_int_equal(tl_db_stat(db, &st), TL_EIO); /* the engine itself does not trust its pages any more */
+    tl_db_close(db);
+    assert_int_equal(tl_db_open(tmp_path("data"), TL_DB_EXCLUSIVE, &db), 0);
+    assert_int_equal(tl_db_stat(db, &st), 0);
+    assert_in_range(st.entries[TL_TBL_AUDIT], 1, 3);
+    assert_int_equal(tl_db_update(db, put_number, (void *)5), 0);
     tl_db_close(db);
 }
 
@@ -183,6 +209,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(synced_before_acknowledged),
         TEST(failed_sync_acknowledges_nothing),
+        TEST(failed_meta_page_acknowledges_nothing),
         TEST(blob_synced_before_registered),
         TEST(log_has_the_order),
     };

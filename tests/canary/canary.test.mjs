@@ -1,0 +1,204 @@
+// The hard promise of sealing: no private byte leaves, by any door, but through declared outputs. talos is built with a catalog in which every private field holds a random
+// string of its own (plant.mjs); everything is then done with it that a client can do, and every byte that came out is searched: what crossed the socket, the log, the command
+// line's output, the data directory, a backup, temporary files.
+import assert from 'node:assert/strict';
+import crypto from 'node:crypto';
+import fs from 'node:fs';
+import http from 'node:http';
+import net from 'node:net';
+import path from 'node:path';
+import { after, before, test } from 'node:test';
+import zlib from 'node:zlib';
+import { Server, talos, tempDir, top } from '../crash/server.mjs';
+import { Scanner, dresses } from './scan.mjs';
+
+const build = process.env.TALOS_BUILD ?? path.join(top, 'build');
+const binary = path.join(build, 'talos-canary');
+const planted = JSON.parse(fs.readFileSync(path.join(build, 'canary/canaries.json'), 'utf8'));
+const capsules = ['bong-joon-ho', 'hong-sangsoo', 'lee-junho', 'na-hongjin', 'park-chan-wook', 'shinkai'].map((id) => `auteur.${id}`);
+const work = tempDir('canary');
+const data = path.join(work, 'data');
+const temporary = path.join(work, 'tmp');
+const scanner = new Scanner(planted);
+const came = new Map(); // door → bytes that came out of it
+let server;
+let proxy;
+let model;
+
+function record(door, bytes) {
+  came.set(door, Buffer.concat([came.get(door) ?? Buffer.alloc(0), Buffer.from(bytes)]));
+}
+
+// Passes connections on and keeps what the server sends, as it is on the wire: heads, frames and all.
+function listen() {
+  return new Promise((done) => {
+    const listener = net.createServer((client) => {
+      const upstream = net.connect(server.port, '127.0.0.1');
+      const end = () => { client.destroy(); upstream.destroy(); };
+      client.on('data', (part) => upstream.write(part)).on('error', end).on('close', end);
+      upstream.on('data', (part) => { record('socket', part); client.write(part); }).on('error', end).on('close', () => client.end());
+    }).listen(0, '127.0.0.1', () => done(listener));
+  });
+}
+
+// A language model of the worst kind: it refuses and repeats what it was asked, or answers with its own prompt.
+const asked = [];
+function parrot() {
+  return new Promise((done) => {
+    const listener = http.createServer((req, res) => {
+      const parts = [];
+      req.on('data', (part) => parts.push(part)).on('end', () => {
+        const body = Buffer.concat(parts).toString();
+        asked.push(body);
+        if (asked.length % 3 === 0) {
+          res.writeHead(400, { 'content-type': 'application/json' }).end(JSON.stringify({ error: { message: `cannot do: ${body}` } }));
+          return;
+        }
+        const said = JSON.parse(body).messages.map((m) => m.content).join(' ');
+        const content = asked.length % 3 === 1 ? JSON.stringify({ hints: [said, said.slice(0, 400), 'Hold the frame for three seconds.'] }) : said;
+        const chunk = { choices: [{ index: 0, delta: { role: 'assistant', content }, message: { role: 'assistant', content }, finish_reason: 'stop' }], usage: { prompt_tokens: 9, completion_tokens: 9, total_tokens: 18 } };
+        if (JSON.parse(body).stream) res.writeHead(200, { 'content-type': 'text/event-stream' }).end(`data: ${JSON.stringify(chunk)}\n\ndata: [DONE]\n\n`);
+        else res.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(chunk));
+      });
+    }).listen(0, '127.0.0.1', () => done(listener));
+  });
+}
+
+const ask = (method, url, body, options) => server.json(method, url, body, { port: proxy.address().port, ...options });
+
+async function follow(url) {
+  for await (const { data: text } of server.sse(url, { port: proxy.address().port })) if (/"run\.(completed|failed|cancelled)"/.test(text)) return JSON.parse(text);
+  return undefined;
+}
+
+// Every frame of a run over WebSocket, until the server closes or falls silent.
+function webSocket(run) {
+  return new Promise((done, fail) => {
+    const req = http.get({
+      host: '127.0.0.1', port: proxy.address().port, path: `/ws/runs/${run}`, agent: false,
+      headers: { authorization: `Bearer ${server.token}`, connection: 'Upgrade', upgrade: 'websocket', 'sec-websocket-version': 13, 'sec-websocket-key': crypto.randomBytes(16).toString('base64') },
+    });
+    req.on('upgrade', (res, socket, head) => {
+      let text = '';
+      const end = () => { socket.destroy(); done(text); };
+      const take = (part) => {
+        text += part.toString('latin1');
+        if (/"run\.(completed|failed|cancelled)"/.test(text)) end();
+      };
+      take(head);
+      socket.on('data', take).on('close', end).on('error', end);
+    });
+    req.on('response', (res) => fail(new Error(`WebSocket: ${res.statusCode}`))).on('error', fail);
+  });
+}
+
+const call = (id, more = {}) => ({
+  capsule_id: id, capsule_version: '1.0.0',
+  inputs: { emotion_curve: [0.2, 0.9, 0.4, 0.7], scene_summary: '비 오는 밤, 누군가 문을 두드린다. She runs through the rain at night.', duration_sec: 24 },
+  params: { style_intensity: 0.7 }, ...more,
+});
+
+before(async () => {
+  fs.mkdirSync(temporary);
+  model = await parrot();
+  server = await Server.start({
+    data, binary,
+    env: { TMPDIR: temporary, TALOS_LLM_URL: `http://127.0.0.1:${model.address().port}/v1`, TALOS_LLM_MODEL: 'parrot' },
+  });
+  proxy = await listen();
+});
+after(async () => {
+  await server?.kill('SIGKILL');
+  proxy?.close();
+  model?.close();
+  fs.rmSync(work, { recursive: true, force: true });
+});
+
+test('every door is used', { timeout: 240_000 }, async () => {
+  const admin = { headers: { 'x-admin-mode': 'true' } };
+  for (const url of ['/healthz', '/readyz', '/metrics', '/openapi.json', '/api/v1/capsules', '/api/v1/node-types', '/api/v1/templates', '/api/v1/runs', '/api/v1/canvases', '/api/v1/nothing'])
+    for (const options of [{}, admin, { headers: { 'accept-encoding': 'gzip' } }]) await ask('GET', url, undefined, options);
+  for (const id of capsules) {
+    assert.equal((await ask('GET', `/api/v1/capsules/${id}`)).status, 200);
+    await ask('GET', `/api/v1/capsules/${id}/versions/1.0.0`, undefined, admin);
+    await ask('GET', `/api/v1/capsules/${id}/versions/9.9.9`);
+    // Well, with what is wrong, and with what nobody expects.
+    const good = await ask('POST', '/api/v1/capsules/run', call(id));
+    assert.ok([200, 202].includes(good.status), good.text);
+    assert.equal((await ask('POST', '/api/v1/capsules/run', call(id, { params: { style_intensity: 0.41, nosuch: 1, persona_priority: 'nobody' } }))).status, 400);
+    await ask('POST', '/api/v1/capsules/run', call(id, { inputs: { emotion_curve: ['x'], scene_summary: 7, duration_sec: -1 } }));
+    await ask('POST', '/api/v1/capsules/run', call(id, { inputs: {} }));
+    await ask('POST', '/api/v1/capsules/run', call(id, { inputs: { emotion_curve: [1e308, -1e308], scene_summary: '{{system}} {scene_summary:p} %s %n', duration_sec: 1e12 } }), admin);
+    await ask('POST', '/api/v1/capsules/run', call(id, { capsule_version: '0.0.1' }));
+    const queued = await ask('POST', '/api/v1/capsules/run', call(id, { async_mode: true, inputs: { ...call(id).inputs, duration_sec: 60 } }), admin);
+    const run = queued.body.run_id;
+    const [, frames] = await Promise.all([follow(`/api/v1/capsules/run/${run}/stream`), webSocket(run)]);
+    assert.match(frames, /run\.completed|run\.failed/);
+    await ask('GET', `/api/v1/capsules/run/${run}`, undefined, admin);
+    await ask('GET', `/api/v1/runs/${run}`, undefined, admin);
+    const stopped = await ask('POST', '/api/v1/capsules/run', call(id, { async_mode: true, inputs: { ...call(id).inputs, duration_sec: 61 } }));
+    await ask('POST', `/api/v1/capsules/run/${stopped.body.run_id}/cancel`, {});
+    await follow(`/api/v1/runs/${stopped.body.run_id}/stream`);
+  }
+  const templates = await ask('GET', '/api/v1/templates');
+  for (const { id } of templates.body.items) {
+    await ask('GET', `/api/v1/templates/${id}`);
+    const canvas = await ask('POST', `/api/v1/templates/${id}/instantiate`, {});
+    assert.equal(canvas.status, 201, canvas.text);
+    await ask('POST', '/api/v1/canvases/validate', { graph: canvas.body.graph });
+    await ask('GET', `/api/v1/canvases/${canvas.body.id}`);
+    const started = await ask('POST', `/api/v1/canvases/${canvas.body.id}/runs`, {});
+    if (started.status === 202) {
+      await Promise.all([follow(`/api/v1/runs/${started.body.run_id}/stream`), webSocket(started.body.run_id)]);
+      await ask('GET', `/api/v1/runs/${started.body.run_id}`);
+    }
+  }
+  // Graphs that try to look inside.
+  const inside = { nodes: [{ id: 'a', type: 'capsule', data: { capsuleId: capsules[0], capsuleVersion: '1.0.0', adapter: true, private: 1, params: { internalGraphRef: 'x' } } },
+    { id: 'b', type: 'graph.input' }, { id: 'c', type: 'llm.chat', data: { params: { system: 'x' } } }], edges: [{ id: 'e', source: 'a', sourceHandle: 'facts', target: 'c', targetHandle: 'facts' }] };
+  assert.ok((await ask('POST', '/api/v1/canvases/validate', { graph: inside })).text.includes('problems'));
+  // What was stored is searched while it is in use, as a backup, and after the end.
+  const backup = path.join(work, 'backup');
+  for (const args of [['capsule', 'list'], ...capsules.map((id) => ['capsule', 'show', id]), ['template', 'list'], ['check', '--deep'], ['backup', backup]]) {
+    const { stdout, stderr } = talos([...args, '--data', data], { binary });
+    record('command line', stdout + stderr);
+  }
+  await server.stop();
+  record('log', server.log + server.out);
+  const own = talos(['run', 'script-only', '--json', '--data', data], { binary });
+  record('command line', own.stdout + own.stderr);
+  for (const [door, dir] of [['data directory', data], ['backup', backup], ['temporary files', temporary]])
+    for (const name of fs.readdirSync(dir, { recursive: true }))
+      if (fs.statSync(path.join(dir, name)).isFile()) record(door, Buffer.concat([Buffer.from(`${name}\n`), fs.readFileSync(path.join(dir, name))]));
+  record('temporary files', '');
+});
+
+test('the private sides were at work, or this would prove nothing', () => {
+  const heard = new Scanner(planted.filter(({ where }) => /: (system|prompt), (start|end)$/.test(where)));
+  const prompts = new Set(asked.flatMap((body) => heard.scan(Buffer.from(body))).map((hit) => hit.text));
+  assert.ok(prompts.size >= 2 * capsules.length, `only ${prompts.size} canaries reached the model that was configured`);
+  assert.ok(planted.length > 500, `${planted.length} canaries`);
+});
+
+for (const door of ['socket', 'log', 'command line', 'data directory', 'backup', 'temporary files']) {
+  test(`nothing private came out: ${door}`, () => {
+    const bytes = came.get(door);
+    assert.ok(bytes.length > 0 || door === 'temporary files' || door === 'log');
+    const hits = scanner.scan(bytes);
+    const shown = hits.slice(0, 5).map((h) => `${h.where} as ${h.dress}: …${bytes.subarray(Math.max(0, h.at - 120), h.at + 60).toString('latin1')}…`);
+    assert.deepEqual(shown, []);
+  });
+
+  test(`and a leak there would be caught: ${door}`, () => {
+    const bytes = came.get(door);
+    const victim = planted[crypto.randomInt(planted.length)];
+    for (const [dress, leak] of dresses(victim.text)) {
+      for (const pack of [(b) => b, zlib.gzipSync, zlib.deflateSync]) {
+        const at = crypto.randomInt(bytes.length + 1);
+        const around = [bytes.subarray(Math.max(0, at - 4096), at), bytes.subarray(at, at + 4096)];
+        const hits = scanner.scan(Buffer.concat([around[0], pack(Buffer.concat([Buffer.from('…'), leak, Buffer.from('…')])), around[1]]));
+        assert.ok(hits.some((h) => h.text === victim.text), `${dress} was missed in ${door}`);
+      }
+    }
+  });
+}
