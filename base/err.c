@@ -5,12 +5,10 @@
 #include <string.h>
 
 static const struct {
-    int err;
-    const char *code;
-    int http;
-    const char *text;
+    const char *code, *text;
+    int err, http;
 } table[] = {
-#define X(sym, num, code, http, text) {num, code, http, text},
+#define X(sym, num, code, http, text) {code, text, num, http},
     TL_ERR_TABLE(X)
 #undef X
 };

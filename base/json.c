@@ -68,6 +68,19 @@ int tl_json_parse(const char *text, size_t len, json_t **ret, struct tl_diag *di
     return 0;
 }
 
+static int read_whole(int fd, char *text, size_t len)
+{
+    for (size_t at = 0; at < len;) {
+        ssize_t n = read(fd, text + at, len - at);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return TL_EIO;
+        at += (size_t)n;
+    }
+    return 0;
+}
+
 int tl_json_load(const char *path, size_t max, json_t **ret, struct tl_diag *diag)
 {
     *ret = NULL;
@@ -79,19 +92,15 @@ int tl_json_load(const char *path, size_t max, json_t **ret, struct tl_diag *dia
         return TL_EINVAL;
     if ((uint64_t)st.st_size > max)
         return TL_ETOOBIG;
-    size_t len = (size_t)st.st_size, at = 0;
-    TL_AUTO_FREE char *text = malloc(len + 1);
+    size_t len = (size_t)st.st_size;
+    char *text = malloc(len + 1);
     if (!text)
         return TL_ENOMEM;
-    while (at < len) {
-        ssize_t n = read(fd, text + at, len - at);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return TL_EIO;
-        at += (size_t)n;
-    }
-    return tl_json_parse(text, len, ret, diag);
+    int err = read_whole(fd, text, len);
+    if (!err)
+        err = tl_json_parse(text, len, ret, diag);
+    free(text);
+    return err;
 }
 
 char *tl_json_text(const json_t *j)

@@ -45,7 +45,7 @@ int tl_grow(void *array, size_t *cap, size_t need, size_t size)
             return TL_ENOMEM;
         n *= 2;
     }
-    if (size && n > SIZE_MAX / size)
+    if (size == 0 || n > SIZE_MAX / size)
         return TL_ENOMEM;
     void *old;
     memcpy(&old, array, sizeof(old));

@@ -96,6 +96,7 @@ static curl_socket_t on_open(void *arg, curlsocktype purpose, struct curl_sockad
 }
 
 /* Every request, also on a connection that another transfer opened. */
+/* NOLINTNEXTLINE(readability-non-const-parameter): curl's type */
 static int on_request(void *arg, char *ip, char *local_ip, int port, int local_port)
 {
     (void)local_ip, (void)port, (void)local_port;

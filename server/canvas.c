@@ -15,7 +15,7 @@ static const char mark[] = ",\"graph\":";
 
 static struct tl_bytes head_of(struct tl_bytes value)
 {
-    const char *at = memmem(value.data, value.len, mark, sizeof(mark) - 1);
+    const char *at = value.len ? memmem(value.data, value.len, mark, sizeof(mark) - 1) : NULL;
     return (struct tl_bytes){value.data, at ? (size_t)(at - (const char *)value.data) : value.len};
 }
 

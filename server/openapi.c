@@ -149,7 +149,7 @@ static json_t *responses(const struct tl_route *r)
         add_error(all, 401);
         add_error(all, 403);
     }
-    if (strchr(r->pattern, '{'))
+    if (strchr(r->pattern, '{') || (r->flags & TL_R_IDEMPOTENT)) /* an id in the address, or in the body */
         add_error(all, 404);
     if (r->max_body) {
         add_error(all, 411);

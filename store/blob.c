@@ -242,14 +242,14 @@ int tl_blob_open(struct tl_blobs *blobs, const char *hex, int *ret_fd, uint64_t 
         return TL_ENOTFOUND;
     tl_hex(raw, sizeof(raw), lower);
     snprintf(path, sizeof(path), "%.2s/%s", lower, lower);
-    TL_AUTO_FD int fd = openat(blobs->dir, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0)
+    *ret_fd = openat(blobs->dir, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (*ret_fd < 0)
         return tl_err_from_errno(errno);
-    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+    if (fstat(*ret_fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+        tl_close_fd(ret_fd);
         return TL_EIO;
+    }
     if (ret_size)
         *ret_size = (uint64_t)st.st_size;
-    *ret_fd = fd;
-    fd = -1;
     return 0;
 }

@@ -3,7 +3,7 @@
 #ifndef TL_STORE_TABLES_H
 #define TL_STORE_TABLES_H
 
-enum { TL_SCHEMA_VERSION = 1, TL_ORG_MAX = 128 /* bytes of an organisation's name with its NUL */ };
+enum { TL_SCHEMA_VERSION = 1, TL_ORG_MAX = 129 /* bytes of an organisation's name with its NUL */ };
 
 /* X(symbol, name, key, value) */
 #define TL_TABLES(X)                                                                                                   \

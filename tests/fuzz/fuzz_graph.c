@@ -20,7 +20,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (tl_doc_parse(json, &doc, &diag) == 0)
             tl_plan_new(doc, &env, NULL, 0, &plan, &diag);
         tl_plan_unref(plan);
-        TL_AUTO_FREE char *canonical = tl_json_canonical(json);
+        free(tl_json_canonical(json));
     }
     json_decref(tl_diag_json(&diag));
     json_decref(json);

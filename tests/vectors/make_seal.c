@@ -2,6 +2,7 @@
  * when the format changes:  gcc -std=c17 -D_GNU_SOURCE -o /tmp/make_seal tests/vectors/make_seal.c -lsodium && /tmp/make_seal
  * Its randomness is a fixed stream, so that it always makes the same files. */
 #include <sodium.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +13,7 @@ struct spec {
     const char *file, *org, *capsule, *version;
     size_t len;
     /* How it is made wrong, if at all. */
-    int no_final_tag, early_final_tag, dirty_padding, long_length, wrong_commit, plain_ad, swap_chunks, over_padded, zero_length;
+    int no_final_tag, early_final_tag, dirty_padding, long_length, wrong_commit, plain_ad, swap_chunks, over_padded, zero_length, huge_length, lying_header;
 };
 
 static unsigned char blob[2 * MAX], room[MAX], dek[32], author_pk[32], author_sk[64];
@@ -67,8 +68,8 @@ static size_t make(const struct spec *s)
         padded *= 2;
     memset(room, 0, sizeof(room));
     for (int i = 0; i < 8; i++)
-        room[i] = (unsigned char)((s->long_length ? padded : s->zero_length ? 0 : s->len) >> (8 * i));
-    for (size_t i = 0; i < s->len; i++)
+        room[i] = (unsigned char)((s->huge_length ? UINT64_MAX : s->long_length ? padded : s->zero_length ? 0 : s->len) >> (8 * i));
+    for (size_t i = 0; i < s->len && !s->zero_length; i++)
         room[8 + i] = (unsigned char)(i * 7 + s->len);
     if (s->dirty_padding)
         room[padded - 1] = 1;
@@ -110,6 +111,8 @@ static size_t make(const struct spec *s)
             blob[first + i] = blob[first + CHUNK + 17 + i];
             blob[first + CHUNK + 17 + i] = t;
         }
+    if (s->lying_header)
+        blob[13 + 2 + strlen(s->capsule) + 2]++; /* the version's first digit: all that is inside is bound to the true one */
     unsigned char signed_text[80];
     memcpy(signed_text, "talos-capsule-v1", 16);
     crypto_generichash(signed_text + 16, 64, blob, at, NULL, 0);
@@ -207,6 +210,8 @@ int main(void)
         {.file = "bad-padding.tlscap", .dirty_padding = 1, .len = 100},
         {.file = "bad-length.tlscap", .long_length = 1, .len = 100},
         {.file = "bad-empty.tlscap", .zero_length = 1, .len = 100},
+        {.file = "bad-huge-length.tlscap", .huge_length = 1, .len = 100},
+        {.file = "bad-header-lies.tlscap", .lying_header = 1, .len = 100},
         {.file = "bad-over-padded.tlscap", .over_padded = 1, .len = 100},
         {.file = "bad-commit.tlscap", .wrong_commit = 1, .len = 100},
         {.file = "bad-no-ad.tlscap", .plain_ad = 1, .len = 100},
@@ -226,11 +231,12 @@ int main(void)
         fprintf(list, i < 3 ? ",\n" : "\n");
     }
     fprintf(list, "],\"made_wrong\":[\n");
-    for (size_t i = 0; i < 9; i++) {
+    enum { WRONG = sizeof(wrong) / sizeof(wrong[0]) };
+    for (size_t i = 0; i < WRONG; i++) {
         struct spec s = wrong[i];
         s.org = "talos", s.capsule = "auteur.test", s.version = "1.0.0";
         make(&s);
-        fprintf(list, i < 8 ? ",\n" : "\n");
+        fprintf(list, i + 1 < WRONG ? ",\n" : "\n");
     }
     fprintf(list, "],\"bad\":[");
     const char *base = good[0].file;

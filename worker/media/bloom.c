@@ -10,7 +10,7 @@
 enum { QUARTER = 4, PASSES = 3, VEIL_LEVELS = 1024 };
 
 static const double reach = 0.05;   /* radius of a box pass, as a share of the picture's height */
-static const double brightness = 0.9; /* light that a full amount adds around highlights */
+static const double brightness = 1.3; /* light that a full amount adds around highlights */
 
 int tl_wk_bloom_init(struct tl_wk_bloom *b, int width, int height)
 {

@@ -9,7 +9,7 @@ static const double tone_blur = 9;           /* bins of 256: the tone histogram 
 static const double slope_low = 0.12, slope_high = 2.6;
 static const double source_shape = 0.45;     /* share of the clip's own distribution in the result's */
 static const double cast_removed = 0.75;     /* share of the clip's mean colour that is taken out */
-static const double tint_share = 0.6;        /* of the palette's colour for the tone */
+static const double tint_share = 0.68;       /* of the palette's colour for the tone */
 static const double own_low = 0.25, own_high = 1.6; /* what may become of a colour's own chroma */
 static const double pull_degrees = 55;       /* reach of a palette colour's pull on hues */
 static const double own_turn = 38;           /* most degrees that a colour is turned towards the palette: grass stays green */
@@ -51,7 +51,7 @@ void tl_wk_look_aim(const struct tl_wk_look *look, struct tl_wk_aim *ret)
     double spread = high > low ? high - low : 0.4;
     ret->key = clamp(look->key, 0.08, 0.85);
     ret->chroma = clamp(look->chroma, 0.004, 0.24);
-    ret->contrast = clamp(spread * (0.62 + 1.6 * (ret->chroma - 0.08)) + 0.25 * (0.5 - ret->key) * spread, 0.14, 0.82);
+    ret->contrast = clamp(spread * (0.74 + 1.6 * (ret->chroma - 0.08) + 0.7 * (0.5 - ret->key)), 0.14, 0.82);
     ret->hue_x = ret->chroma * look->hue_cos;
     ret->hue_y = ret->chroma * look->hue_sin;
 }
@@ -188,6 +188,7 @@ static struct tl_lab grade(const struct grade *g, struct tl_lab c)
     /* Black and white hold no colour. */
     double room = fmin(1, fmin(L / 0.18, (1 - L) / 0.12));
     double own = clamp(g->gain, own_low, own_high) * (1 - tint_share / 2), tinted = g->gain * tint_share;
+    tinted *= 1 - 0.55 * (double)smooth(0.86f, 0.99f, c.L); /* what was white stays nearly so */
     a = tinted * ta + own * a + g->shift_a;
     b = tinted * tb + own * b + g->shift_b;
     double C = sqrt(a * a + b * b), most = 0.26, bent = C > 0 ? most * tanh(C / most) / C : 1;
