@@ -9,8 +9,9 @@
 
 #include <string.h>
 
-static const char *const body_keys[] = {"canvas_id", "node_id", "capsule_id", "capsule_version", "pattern_version", "inputs", "params",
-                                        "upstream_context", "async_mode", NULL};
+static const char *const body_keys[] = {"canvas_id",       "node_id", "capsule_id", "capsule_version",
+                                        "pattern_version", "inputs",  "params",     "upstream_context",
+                                        "async_mode",      NULL};
 
 /* Body field, field of the node's data, JSON type. */
 static const struct {
@@ -57,8 +58,7 @@ static int depth_of(const json_t *j, int most)
         int d = depth_of(json_array_get(j, i), most - 1);
         deepest = d > deepest ? d : deepest;
     }
-    json_object_foreach((json_t *)(uintptr_t)j, key, v)
-    {
+    json_object_foreach((json_t *)(uintptr_t)j, key, v) {
         int d = depth_of(v, most - 1);
         deepest = d > deepest ? d : deepest;
     }
@@ -103,7 +103,8 @@ static json_t *copy_field(const json_t *body, size_t i)
     return j && json_typeof(j) == fields[i].type ? json_incref(j) : NULL;
 }
 
-/* Data of the capsule node: what the request says, over what the canvas has where it is silent and means the same capsule. */
+/* Data of the capsule node: what the request says, over what the canvas has where it is silent and means the same
+ * capsule. */
 static json_t *make_data(const json_t *body, const json_t *old)
 {
     const char *was = tl_json_str(old, "capsuleId"), *is = tl_json_str(body, "capsule_id");
@@ -136,8 +137,8 @@ static void check_lock(const json_t *body, const json_t *old, struct tl_diag *di
 
 static json_t *one_node(json_t *data)
 {
-    return json_pack("{s:[{s:s,s:s,s:{s:i,s:i},s:o}],s:[]}", "nodes", "id", TL_CALL_NODE, "type", "capsule", "position", "x", 0, "y", 0, "data",
-                     data, "edges");
+    return json_pack("{s:[{s:s,s:s,s:{s:i,s:i},s:o}],s:[]}", "nodes", "id", TL_CALL_NODE, "type", "capsule", "position",
+                     "x", 0, "y", 0, "data", data, "edges");
 }
 
 /* Inputs that are sent win over edges. */
@@ -173,9 +174,10 @@ static int in_canvas(const json_t *body, json_t *canvas, json_t **ret, struct tl
     check_lock(body, json_object_get(old, "data"), diag);
     TL_AUTO_JSON json_t *graph = json_copy(canvas), *list = json_copy(nodes), *node = json_copy(old);
     json_t *data = make_data(body, json_object_get(old, "data"));
-    if (!graph || !list || !node || !data || json_object_set_new(node, "data", data) < 0 || json_array_set(list, at, node) < 0 ||
-        json_object_set(graph, "nodes", list) < 0 ||
-        json_object_set_new(graph, "edges", other_edges(json_object_get(canvas, "edges"), id, json_object_get(body, "inputs"))) < 0)
+    if (!graph || !list || !node || !data || json_object_set_new(node, "data", data) < 0 ||
+        json_array_set(list, at, node) < 0 || json_object_set(graph, "nodes", list) < 0 ||
+        json_object_set_new(graph, "edges",
+                            other_edges(json_object_get(canvas, "edges"), id, json_object_get(body, "inputs"))) < 0)
         return TL_ENOMEM;
     *ret = json_incref(graph);
     return 0;
@@ -193,7 +195,8 @@ static json_t *make_meta(const json_t *body)
     return meta;
 }
 
-int tl_call_doc(const json_t *body, json_t *canvas, bool admin, json_t **ret_doc, json_t **ret_meta, struct tl_diag *diag)
+int tl_call_doc(const json_t *body, json_t *canvas, bool admin, json_t **ret_doc, json_t **ret_meta,
+                struct tl_diag *diag)
 {
     TL_AUTO_JSON json_t *graph = NULL;
     const char *id = tl_json_str(body, "node_id");
@@ -230,7 +233,8 @@ static char *body_path(const char *path)
     data += 6;
     for (size_t i = 0; i < TL_ARRAY_LEN(fields); i++) {
         size_t n = strlen(fields[i].data);
-        if (data[0] == '.' && strncmp(data + 1, fields[i].data, n) == 0 && (data[n + 1] == '.' || data[n + 1] == '\0')) {
+        if (data[0] == '.' && strncmp(data + 1, fields[i].data, n) == 0 &&
+            (data[n + 1] == '.' || data[n + 1] == '\0')) {
             tl_str_printf(&s, "$.%s%s", fields[i].body, data + n + 1);
             return tl_str_take(&s);
         }

@@ -6,6 +6,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -56,8 +57,8 @@ char *tl_capsule_plain(json_t *spec, json_t *private_doc, size_t *ret_len)
     return text;
 }
 
-/* Overwrites the texts of a document that nobody else holds a part of. jansson's memory is ordinary heap; this keeps what is evicted from
- * lying about in it. */
+/* Overwrites the texts of a document that nobody else holds a part of. jansson's memory is ordinary heap; this keeps
+ * what is evicted from lying about in it. */
 static void wipe_json(json_t *j)
 {
     const char *key;
@@ -70,8 +71,7 @@ static void wipe_json(json_t *j)
         for (size_t i = 0; i < json_array_size(j); i++)
             wipe_json(json_array_get(j, i));
     } else if (json_is_object(j)) {
-        json_object_foreach(j, key, v)
-        {
+        json_object_foreach(j, key, v) {
             wipe_json(v);
             tl_wipe((char *)(uintptr_t)key, strlen(key));
         }
@@ -82,7 +82,10 @@ static void wipe_json(json_t *j)
 
 static enum tl_type param_port(enum tl_param_type type)
 {
-    return type == TL_P_NUMBER ? TL_T_NUMBER : type == TL_P_BOOLEAN ? TL_T_BOOLEAN : type == TL_P_JSON ? TL_T_JSON : TL_T_STRING;
+    return type == TL_P_NUMBER    ? TL_T_NUMBER
+           : type == TL_P_BOOLEAN ? TL_T_BOOLEAN
+           : type == TL_P_JSON    ? TL_T_JSON
+                                  : TL_T_STRING;
 }
 
 static int make_in(struct tl_arena *arena, const struct tl_cap_spec *spec, struct tl_capsule *cap)
@@ -94,8 +97,8 @@ static int make_in(struct tl_arena *arena, const struct tl_cap_spec *spec, struc
     for (uint32_t i = 0; i < spec->ninputs; i++)
         in[n++] = (struct tl_port){.name = spec->inputs[i].name, .type = spec->inputs[i].type};
     for (uint32_t i = 0; i < spec->nparams; i++) {
-        char name[TL_CAP_NAME_MAX + 8] = "param.";
-        strcat(name, spec->params[i].name);
+        char name[TL_CAP_NAME_MAX + 8];
+        snprintf(name, sizeof(name), "param.%s", spec->params[i].name);
         char *kept = tl_arena_strdup(arena, name);
         if (!kept)
             return TL_ENOMEM;
@@ -138,18 +141,21 @@ static int make_out(struct tl_arena *arena, json_t *graph, struct tl_capsule *ca
     return 0;
 }
 
-static int make_plan(const struct tl_capsule *cap, json_t *graph, struct tl_services *services, struct tl_plan **ret, struct tl_diag *diag)
+static int make_plan(const struct tl_capsule *cap, json_t *graph, struct tl_services *services, struct tl_plan **ret,
+                     struct tl_diag *diag)
 {
     struct tl_doc *doc;
     int err = tl_doc_parse(graph, &doc, diag);
     if (err)
         return err;
     struct tl_cap_env scope = {.services = services, .org = cap->owner, .nesting = 1};
-    struct tl_graph_env env = {.find_op = tl_cap_find_op, .arg = &scope, .allow_private = true, .admin = true, .in = cap->in, .out = cap->out};
+    struct tl_graph_env env = {
+        .find_op = tl_cap_find_op, .arg = &scope, .allow_private = true, .admin = true, .in = cap->in, .out = cap->out};
     return tl_plan_new(doc, &env, NULL, 0, ret, diag);
 }
 
-int tl_capsule_check(struct tl_services *services, const char *owner, const struct tl_cap_spec *spec, json_t *private_doc, struct tl_diag *diag)
+int tl_capsule_check(struct tl_services *services, const char *owner, const struct tl_cap_spec *spec,
+                     json_t *private_doc, struct tl_diag *diag)
 {
     struct tl_arena arena = {0};
     struct tl_capsule cap = {.spec = spec, .owner = owner};
@@ -164,8 +170,8 @@ int tl_capsule_check(struct tl_services *services, const char *owner, const stru
         while (k < cap.nout && strcmp(cap.out[k].name, spec->outputs[i].name) != 0)
             k++;
         if (k == cap.nout)
-            err = tl_diag_add(diag, NULL, spec->outputs[i].name, "$.edges", "the declared output \"%s\" is not connected to graph.output",
-                              spec->outputs[i].name);
+            err = tl_diag_add(diag, NULL, spec->outputs[i].name, "$.edges",
+                              "the declared output \"%s\" is not connected to graph.output", spec->outputs[i].name);
     }
     tl_plan_unref(plan);
     tl_arena_clear(&arena);
@@ -230,7 +236,8 @@ static int read_plain(struct entry *e, const struct tl_capsule_ref *ref, const c
     return err;
 }
 
-static int entry_new(struct tl_capsules *set, const struct tl_capsule_ref *ref, const struct tl_capsule_bytes *b, struct entry **ret)
+static int entry_new(struct tl_capsules *set, const struct tl_capsule_ref *ref, const struct tl_capsule_bytes *b,
+                     struct entry **ret)
 {
     struct entry *e = tl_calloc(1, sizeof(*e));
     const uint8_t *plain;
@@ -243,7 +250,8 @@ static int entry_new(struct tl_capsules *set, const struct tl_capsule_ref *ref, 
     memcpy(e->pub.digest, ref->digest, TL_DIGEST_LEN);
     tl_hex(ref->digest, TL_DIGEST_LEN, e->pub.digest_hex);
     uint8_t digest[TL_DIGEST_LEN];
-    int err = e->pub.owner ? tl_unseal(set->kr, &ref->id, b->wrap, b->wrap_len, b->blob, b->len, set->locked, &plain, &len, digest)
+    int err = e->pub.owner ? tl_unseal(set->kr, &ref->id, b->wrap, b->wrap_len, b->blob, b->len, set->locked, &plain,
+                                       &len, digest)
                            : TL_ENOMEM;
     if (!err && !tl_equal_const_time(digest, ref->digest, TL_DIGEST_LEN))
         err = TL_ECAPSULE;
@@ -299,7 +307,8 @@ size_t tl_capsules_count(struct tl_capsules *set)
     return n;
 }
 
-/* In use: somebody holds it, or a run still holds its plan. Only the cache hands out references, so under its lock "no" stays "no". */
+/* In use: somebody holds it, or a run still holds its plan. Only the cache hands out references, so under its lock "no"
+ * stays "no". */
 static bool busy(struct entry *e)
 {
     return e->refs > 0 || (e->plan && e->plan->refs > 1);
@@ -335,7 +344,8 @@ static struct entry *find(struct tl_capsules *set, const struct tl_capsule_ref *
 }
 
 int tl_capsules_open(struct tl_capsules *set, const struct tl_capsule_ref *ref,
-                     int (*fetch)(void *arg, const uint8_t digest[TL_DIGEST_LEN], struct tl_capsule_bytes *ret), void *arg, struct tl_capsule **ret)
+                     int (*fetch)(void *arg, const uint8_t digest[TL_DIGEST_LEN], struct tl_capsule_bytes *ret),
+                     void *arg, struct tl_capsule **ret)
 {
     int err = 0;
     *ret = NULL;

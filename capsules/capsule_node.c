@@ -1,7 +1,7 @@
-/* The op "capsule": a sealed node. Its ports and parameters are those of the version that its data names; running it runs the private graph as a
- * nested one and hands on what the membrane lets through. */
-#include "capsules/capsule.h"
+/* The op "capsule": a sealed node. Its ports and parameters are those of the version that its data names; running it
+ * runs the private graph as a nested one and hands on what the membrane lets through. */
 #include "capsules/capsule_node.h"
+#include "capsules/capsule.h"
 #include "capsules/membrane.h"
 #include "capsules/sheet.h"
 
@@ -18,8 +18,8 @@
 struct pinned {
     const char *org; /* who uses the capsule: the owner of the graph that it stands in */
     const char *id, *version, *pattern_version;
-    json_t *context;  /* data.upstreamContext as sent, borrowed from the document; NULL: computed */
-    bool nested;      /* inside another capsule: its results are not the running organisation's rows */
+    json_t *context; /* data.upstreamContext as sent, borrowed from the document; NULL: computed */
+    bool nested;     /* inside another capsule: its results are not the running organisation's rows */
 };
 
 /* ---- shape ---- */
@@ -63,8 +63,10 @@ static void hash_ops(void)
     tl_hex(raw, sizeof(raw), ops_revision);
 }
 
-/* What pins the result besides inputs and parameters: the blob, the snapshot, the ops, a context that was sent, and whether a language model answers. */
-static char *make_identity(const struct tl_shape_req *req, const struct tl_capsule *cap, const struct pinned *pin, const struct tl_services *services)
+/* What pins the result besides inputs and parameters: the blob, the snapshot, the ops, a context that was sent, and
+ * whether a language model answers. */
+static char *make_identity(const struct tl_shape_req *req, const struct tl_capsule *cap, const struct pinned *pin,
+                           const struct tl_services *services)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, hash_ops);
@@ -77,7 +79,8 @@ static char *make_identity(const struct tl_shape_req *req, const struct tl_capsu
     char hex[2 * TL_BLAKE2B_LEN + 1];
     tl_blake2b_init(&h, NULL);
     tl_blake2b_field(&h, cap->digest, TL_DIGEST_LEN);
-    tl_blake2b_field(&h, pin->pattern_version ? pin->pattern_version : "", pin->pattern_version ? strlen(pin->pattern_version) : 0);
+    tl_blake2b_field(&h, pin->pattern_version ? pin->pattern_version : "",
+                     pin->pattern_version ? strlen(pin->pattern_version) : 0);
     tl_blake2b_field(&h, ops_revision, strlen(ops_revision));
     tl_blake2b_field(&h, context, strlen(context));
     tl_blake2b_field(&h, &model, sizeof(model));
@@ -132,8 +135,8 @@ static int copy_params(struct tl_arena *arena, const struct tl_cap_spec *spec, s
     return 0;
 }
 
-static int pin_patterns(const struct tl_shape_req *req, struct tl_services *services, const struct tl_cap_spec *spec, const char *asked,
-                        struct pinned *pin)
+static int pin_patterns(const struct tl_shape_req *req, struct tl_services *services, const struct tl_cap_spec *spec,
+                        const char *asked, struct pinned *pin)
 {
     const char *snapshot = asked ? asked : spec->pattern_version;
     if (!snapshot)
@@ -146,8 +149,8 @@ static int pin_patterns(const struct tl_shape_req *req, struct tl_services *serv
     return err ? err : pin->pattern_version ? 0 : TL_ENOMEM;
 }
 
-static int shape_of(const struct tl_shape_req *req, struct tl_services *services, struct tl_capsule *cap, const char *patterns, struct pinned *pin,
-                    struct tl_shape *ret)
+static int shape_of(const struct tl_shape_req *req, struct tl_services *services, struct tl_capsule *cap,
+                    const char *patterns, struct pinned *pin, struct tl_shape *ret)
 {
     int err = pin_patterns(req, services, cap->spec, patterns, pin);
     if (!err)
@@ -164,7 +167,8 @@ static int shape_of(const struct tl_shape_req *req, struct tl_services *services
 
 static int shape(const struct tl_shape_req *req, struct tl_shape *ret)
 {
-    static const char *const keys[] = {"capsuleId", "capsuleVersion", "patternVersion", "locked", "upstreamContext", NULL};
+    static const char *const keys[] = {"capsuleId", "capsuleVersion",  "patternVersion",
+                                       "locked",    "upstreamContext", NULL};
     const struct tl_cap_env *env = req->env;
     bool wrong = false;
     const char *id = text_at(req, "capsuleId", true, &wrong), *version = text_at(req, "capsuleVersion", true, &wrong);
@@ -180,10 +184,16 @@ static int shape(const struct tl_shape_req *req, struct tl_shape *ret)
     struct pinned *pin = tl_arena_alloc(req->arena, sizeof(*pin));
     if (!pin)
         return TL_ENOMEM;
-    *pin = (struct pinned){.org = tl_arena_strdup(req->arena, env->org), .id = id, .version = version, .context = context, .nested = env->nesting > 0};
+    *pin = (struct pinned){.org = tl_arena_strdup(req->arena, env->org),
+                           .id = id,
+                           .version = version,
+                           .context = context,
+                           .nested = env->nesting > 0};
     struct tl_services *services = env->services;
     struct tl_capsule *cap = NULL;
-    int err = !pin->org ? TL_ENOMEM : services->open_capsule ? services->open_capsule(services->arg, pin->org, id, version, &cap) : TL_ENOTFOUND;
+    int err = !pin->org                ? TL_ENOMEM
+              : services->open_capsule ? services->open_capsule(services->arg, pin->org, id, version, &cap)
+                                       : TL_ENOTFOUND;
     if (err == TL_ENOTFOUND)
         return bad(req, "capsuleId", "names, with capsuleVersion, no capsule that you may use");
     if (!err)
@@ -221,13 +231,19 @@ static int fail_inside(struct tl_op_ctx *ctx, int inside)
 static struct tl_value fallback(enum tl_type type)
 {
     switch (type) {
-    case TL_T_NUMBER: return tl_value_number(0);
-    case TL_T_BOOLEAN: return tl_value_bool(false);
-    case TL_T_STRING: return tl_value_take(type, json_string(""));
+    case TL_T_NUMBER:
+        return tl_value_number(0);
+    case TL_T_BOOLEAN:
+        return tl_value_bool(false);
+    case TL_T_STRING:
+        return tl_value_take(type, json_string(""));
     case TL_T_FLOATS:
-    case TL_T_STRINGS: return tl_value_take(type, json_array());
-    case TL_T_JSON: return tl_value_take(type, json_object());
-    default: return (struct tl_value){.type = TL_T_ANY};
+    case TL_T_STRINGS:
+        return tl_value_take(type, json_array());
+    case TL_T_JSON:
+        return tl_value_take(type, json_object());
+    default:
+        return (struct tl_value){.type = TL_T_ANY};
     }
 }
 
@@ -247,7 +263,8 @@ static int fill_input(struct call *c, size_t i, struct tl_value *ret)
         return 0;
     }
     if (strcmp(name, "upstream_context") == 0)
-        *ret = tl_value_take(TL_T_JSON, c->pin->context ? json_incref(c->pin->context) : tl_op_upstream(c->ctx, spec->sequential));
+        *ret = tl_value_take(TL_T_JSON,
+                             c->pin->context ? json_incref(c->pin->context) : tl_op_upstream(c->ctx, spec->sequential));
     else if (c->pin->pattern_version)
         *ret = tl_value_take(TL_T_STRING, json_string(c->pin->pattern_version));
     else
@@ -292,7 +309,8 @@ static void recorded(void *arg, int err, uint64_t number)
     tl_op_done(c->ctx, err);
 }
 
-/* The content key: the same result of the same version from the same parameters and inputs is the same row, whichever run found it. */
+/* The content key: the same result of the same version from the same parameters and inputs is the same row, whichever
+ * run found it. */
 static int content_key(struct call *c, const struct tl_services *services, uint8_t ret[32])
 {
     uint8_t subkey[32], part[32];
@@ -332,9 +350,10 @@ static int record(struct call *c, struct tl_services *services)
     int err = content_key(c, services, key);
     if (err)
         return err;
-    TL_AUTO_JSON json_t *row = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:O,s:O}", "state", "derived", "capsule_id", c->pin->id, "capsule_version",
-                                         c->pin->version, "run_id", tl_op_run_id(c->ctx), "node_id", tl_op_node(c->ctx)->id, "created_at", now,
-                                         "summary", c->out.summary, "evidence_refs", c->out.evidence_refs);
+    TL_AUTO_JSON json_t *row =
+        json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:O,s:O}", "state", "derived", "capsule_id", c->pin->id, "capsule_version",
+                  c->pin->version, "run_id", tl_op_run_id(c->ctx), "node_id", tl_op_node(c->ctx)->id, "created_at", now,
+                  "summary", c->out.summary, "evidence_refs", c->out.evidence_refs);
     if (!row)
         return TL_ENOMEM;
     return tl_sheet_append(services->db, tl_op_org(c->ctx), TL_SHEET_DERIVED, key, row, recorded, c);
@@ -349,8 +368,12 @@ static void finished(struct tl_op_ctx *ctx, const struct tl_nested_result *resul
         tl_op_done(ctx, fail_inside(ctx, result->err));
         return;
     }
-    struct tl_membrane_in in = {.spec = c->cap->spec, .texts = c->cap->texts, .pattern_version = c->pin->pattern_version,
-                                .ports = c->cap->out, .values = result->outputs, .nports = c->cap->nout};
+    struct tl_membrane_in in = {.spec = c->cap->spec,
+                                .texts = c->cap->texts,
+                                .pattern_version = c->pin->pattern_version,
+                                .ports = c->cap->out,
+                                .values = result->outputs,
+                                .nports = c->cap->nout};
     int err = tl_membrane_pass(&in, &c->out);
     if (!err && services->db && !c->pin->nested) {
         err = record(c, services);

@@ -51,8 +51,8 @@ static int read_targets(const json_t *doc, const char ***ret, size_t *ret_n, str
     return 0;
 }
 
-static int plan_graph(struct tl_services *services, const char *org, json_t *graph, const char *const *targets, size_t n, bool admin,
-                      struct tl_plan **ret, struct tl_diag *diag)
+static int plan_graph(struct tl_services *services, const char *org, json_t *graph, const char *const *targets,
+                      size_t n, bool admin, struct tl_plan **ret, struct tl_diag *diag)
 {
     struct tl_doc *doc;
     *ret = NULL;
@@ -64,7 +64,8 @@ static int plan_graph(struct tl_services *services, const char *org, json_t *gra
     return tl_plan_new(doc, &env, targets, n, ret, diag);
 }
 
-int tl_cap_replan(void *services, const char *org, const char *kind, json_t *doc, struct tl_plan **ret, struct tl_diag *diag)
+int tl_cap_replan(void *services, const char *org, const char *kind, json_t *doc, struct tl_plan **ret,
+                  struct tl_diag *diag)
 {
     const char **targets;
     size_t n;
@@ -74,7 +75,8 @@ int tl_cap_replan(void *services, const char *org, const char *kind, json_t *doc
     int err = read_targets(doc, &targets, &n, diag);
     if (err)
         return err;
-    err = plan_graph(services, org, json_object_get(doc, "graph"), targets, n, json_is_true(json_object_get(doc, "admin")), ret, diag);
+    err = plan_graph(services, org, json_object_get(doc, "graph"), targets, n,
+                     json_is_true(json_object_get(doc, "admin")), ret, diag);
     free(targets);
     return err;
 }
@@ -89,7 +91,8 @@ int tl_cap_check_canvas(struct tl_services *services, const char *org, json_t *g
 
 /* ---- capsule calls ---- */
 
-int tl_cap_call_doc(json_t *body, json_t *canvas_graph, bool admin, json_t **ret_doc, json_t **ret_meta, struct tl_diag *diag)
+int tl_cap_call_doc(json_t *body, json_t *canvas_graph, bool admin, json_t **ret_doc, json_t **ret_meta,
+                    struct tl_diag *diag)
 {
     struct tl_diag own = {0}, *d = diag ? diag : &own;
     size_t before = d->count;
@@ -107,8 +110,8 @@ int tl_cap_call_doc(json_t *body, json_t *canvas_graph, bool admin, json_t **ret
     return err;
 }
 
-int tl_cap_call_plan(struct tl_services *services, const char *org, json_t *body, json_t *canvas_graph, bool admin, json_t **ret_doc,
-                     json_t **ret_meta, struct tl_plan **ret_plan, struct tl_diag *diag)
+int tl_cap_call_plan(struct tl_services *services, const char *org, json_t *body, json_t *canvas_graph, bool admin,
+                     json_t **ret_doc, json_t **ret_meta, struct tl_plan **ret_plan, struct tl_diag *diag)
 {
     struct tl_diag own = {0}, *d = diag ? diag : &own;
     TL_AUTO_JSON json_t *doc = NULL, *meta = NULL;
@@ -122,7 +125,8 @@ int tl_cap_call_plan(struct tl_services *services, const char *org, json_t *body
     if (!err && tl_json_str(body, "capsule_id") && tl_json_str(body, "capsule_version")) {
         size_t from = d->count;
         err = tl_cap_replan(services, org, TL_KIND_CAPSULE, doc, &plan, d);
-        tl_call_translate(d, from, json_string_value(json_array_get(json_object_get(doc, "targets"), 0)), canvas_graph != NULL);
+        tl_call_translate(d, from, json_string_value(json_array_get(json_object_get(doc, "targets"), 0)),
+                          canvas_graph != NULL);
     }
     if (!err && d->count > before)
         err = TL_EINVAL;
@@ -144,8 +148,8 @@ static int set_usage(const struct tl_run *run, json_t *payload)
     struct tl_usage u;
     int64_t latency_ms;
     tl_run_usage(run, &u, &latency_ms);
-    json_t *tokens = json_pack("{s:I,s:I,s:I}", "input", (json_int_t)u.tokens_in, "output", (json_int_t)u.tokens_out, "total",
-                               (json_int_t)(u.tokens_in + u.tokens_out));
+    json_t *tokens = json_pack("{s:I,s:I,s:I}", "input", (json_int_t)u.tokens_in, "output", (json_int_t)u.tokens_out,
+                               "total", (json_int_t)(u.tokens_in + u.tokens_out));
     int bad = json_object_set_new(payload, "token_usage", tokens);
     bad |= json_object_set_new(payload, "latency_ms", json_integer((json_int_t)latency_ms));
     bad |= json_object_set_new(payload, "cost_usd_est", json_real(u.cost_usd));
@@ -159,7 +163,8 @@ static int complete_capsule(const struct tl_run *run, json_t *payload)
     uint32_t at = node ? tl_plan_find(plan, node) : UINT32_MAX;
     if (at == UINT32_MAX)
         return TL_EINTERNAL;
-    const struct tl_value *summary = tl_run_output(run, node, "summary"), *refs = tl_run_output(run, node, "evidence_refs");
+    const struct tl_value *summary = tl_run_output(run, node, "summary"),
+                          *refs = tl_run_output(run, node, "evidence_refs");
     const char *version = tl_json_str(plan->nodes[at].data, "capsuleVersion");
     int bad = json_object_set_new(payload, "summary", tl_value_none(summary) ? json_object() : tl_value_json(summary));
     bad |= json_object_set_new(payload, "evidence_refs", tl_value_none(refs) ? json_array() : tl_value_json(refs));
@@ -189,5 +194,6 @@ static int complete_canvas(const struct tl_run *run, json_t *payload)
 int tl_cap_complete(void *services, const struct tl_run *run, json_t *payload)
 {
     (void)services;
-    return strcmp(tl_run_kind(run), TL_KIND_CAPSULE) == 0 ? complete_capsule(run, payload) : complete_canvas(run, payload);
+    return strcmp(tl_run_kind(run), TL_KIND_CAPSULE) == 0 ? complete_capsule(run, payload)
+                                                          : complete_canvas(run, payload);
 }

@@ -13,7 +13,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* A wrapped key: format 1 | ring version (u32 little-endian; 0: the root key) | nonce | XChaCha20-Poly1305 of the 32 bytes. */
+/* A wrapped key: format 1 | ring version (u32 little-endian; 0: the root key) | nonce | XChaCha20-Poly1305 of the 32
+ * bytes. */
 enum {
     SECRET = 32,
     NONCE = crypto_aead_xchacha20poly1305_ietf_NPUBBYTES,
@@ -68,15 +69,16 @@ static size_t wrap_aad(uint8_t aad[128], const char *name, uint32_t version)
     return (size_t)n + 5;
 }
 
-static void wrap_key(const uint8_t *with, uint32_t version, const char *name, const uint8_t *secret, uint8_t ret[WRAPPED])
+static void wrap_key(const uint8_t *with, uint32_t version, const char *name, const uint8_t *secret,
+                     uint8_t ret[WRAPPED])
 {
     uint8_t aad[128];
     size_t n = wrap_aad(aad, name, version);
     ret[0] = 1;
     put32(ret + 1, version);
     randombytes_buf(ret + WRAP_HEAD, NONCE);
-    crypto_aead_xchacha20poly1305_ietf_encrypt(ret + WRAP_HEAD + NONCE, NULL, secret, SECRET, aad, n, NULL, ret + WRAP_HEAD,
-                                               with);
+    crypto_aead_xchacha20poly1305_ietf_encrypt(ret + WRAP_HEAD + NONCE, NULL, secret, SECRET, aad, n, NULL,
+                                               ret + WRAP_HEAD, with);
 }
 
 static const uint8_t *wrapping_key(const struct tl_keyring *kr, uint32_t version)
@@ -94,8 +96,9 @@ static int unwrap_key(const struct tl_keyring *kr, const char *name, struct tl_b
     const uint8_t *with = wrapping_key(kr, get32(p + 1));
     uint8_t aad[128];
     size_t n = wrap_aad(aad, name, get32(p + 1));
-    if (!with || crypto_aead_xchacha20poly1305_ietf_decrypt(ret, NULL, NULL, p + WRAP_HEAD + NONCE, WRAPPED - WRAP_HEAD - NONCE,
-                                                            aad, n, p + WRAP_HEAD, with) != 0)
+    if (!with ||
+        crypto_aead_xchacha20poly1305_ietf_decrypt(ret, NULL, NULL, p + WRAP_HEAD + NONCE, WRAPPED - WRAP_HEAD - NONCE,
+                                                   aad, n, p + WRAP_HEAD, with) != 0)
         return TL_ECORRUPT;
     return 0;
 }
@@ -118,14 +121,16 @@ static int read_root(struct tl_keyring *kr, const char *path, struct tl_diag *di
     }
     char *text = kr->sec->root_text;
     ssize_t n = read(fd, text, ROOT_FILE_LEN + 1);
-    bool good = n == ROOT_FILE_LEN && memcmp(text, root_magic, sizeof(root_magic) - 1) == 0 && text[ROOT_FILE_LEN - 1] == '\n';
+    bool good =
+        n == ROOT_FILE_LEN && memcmp(text, root_magic, sizeof(root_magic) - 1) == 0 && text[ROOT_FILE_LEN - 1] == '\n';
     if (good) {
         text[ROOT_FILE_LEN - 1] = '\0';
         good = tl_unhex(text + sizeof(root_magic) - 1, kr->sec->root, SECRET);
     }
     sodium_memzero(text, ROOT_FILE_LEN + 1);
     if (!good) {
-        tl_diag_add(diag, NULL, NULL, path, "the file is no root key: put back the one that belongs to this data directory");
+        tl_diag_add(diag, NULL, NULL, path,
+                    "the file is no root key: put back the one that belongs to this data directory");
         return TL_ECORRUPT;
     }
     return 0;
@@ -288,7 +293,8 @@ static int open_root(struct tl_keyring *kr, unsigned flags, struct tl_diag *diag
     int err = stored && stored != TL_ENOTFOUND ? stored : read_root(kr, path.data, diag);
     if (err == TL_ENOTFOUND && !stored) {
         tl_diag_add(diag, NULL, NULL, path.data,
-                    "the root key is missing, but the database holds keys that it wraps: put back the file that belongs to them");
+                    "the root key is missing, but the database holds keys that it wraps: put back the file that "
+                    "belongs to them");
         err = TL_ECORRUPT;
     } else if (err == TL_ENOTFOUND && (flags & TL_KEYRING_CREATE)) {
         err = make_root(kr, path.data);
@@ -315,7 +321,8 @@ int tl_keyring_open(const char *dir, struct tl_db *db, unsigned flags, struct tl
     }
     /* sodium_malloc ignores a failed mlock; keys must never reach the swap. */
     if (sodium_mlock(kr->sec, sizeof(*kr->sec)) != 0) {
-        tl_diag_add(diag, NULL, NULL, NULL, "memory for keys cannot be locked: raise the limit of locked memory (ulimit -l)");
+        tl_diag_add(diag, NULL, NULL, NULL,
+                    "memory for keys cannot be locked: raise the limit of locked memory (ulimit -l)");
         tl_keyring_close(kr);
         return TL_ENOMEM;
     }
@@ -326,7 +333,8 @@ int tl_keyring_open(const char *dir, struct tl_db *db, unsigned flags, struct tl
         if (err == TL_ENOTFOUND && (flags & TL_KEYRING_CREATE))
             err = make_first(kr);
         if (err == TL_ECORRUPT)
-            tl_diag_add(diag, NULL, NULL, NULL, "the root key does not open the keys of this data directory: it belongs to another one");
+            tl_diag_add(diag, NULL, NULL, NULL,
+                        "the root key does not open the keys of this data directory: it belongs to another one");
     }
     sodium_memzero(kr->sec->root, SECRET);
     if (err) {
@@ -418,7 +426,8 @@ static int read_kek(struct tl_txn *txn, void *arg)
 {
     struct kek *k = arg;
     if (k->version == 0) {
-        struct tl_scan scan = {.table = TL_TBL_KEY, .prefix = k->name, .prefix_len = strlen(k->name) - 10, .reverse = true};
+        struct tl_scan scan = {
+            .table = TL_TBL_KEY, .prefix = k->name, .prefix_len = strlen(k->name) - 10, .reverse = true};
         char prefix[NAME_MAX_LEN];
         memcpy(prefix, k->name, sizeof(prefix)); /* the visit writes the name it found */
         scan.prefix = prefix;
@@ -431,7 +440,8 @@ static int read_kek(struct tl_txn *txn, void *arg)
     return err ? err : unwrap_key(k->kr, k->name, v, false, k->ret);
 }
 
-int tl_keyring_kek(struct tl_keyring *kr, const char *org, uint32_t version, uint8_t ret[TL_KEK_LEN], uint32_t *ret_version)
+int tl_keyring_kek(struct tl_keyring *kr, const char *org, uint32_t version, uint8_t ret[TL_KEK_LEN],
+                   uint32_t *ret_version)
 {
     struct kek k = {.kr = kr, .ret = ret, .version = version};
     kek_name(org, version, k.name);

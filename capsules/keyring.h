@@ -1,6 +1,7 @@
-/* The keys of one data directory. Root key (DIR/root.key) → versioned ring keys → one key-encrypting key (KEK) per organisation and version →
- * a data key per capsule version. Beside them: the import key (X25519), the author key of organisation "talos" and the issuer key of tokens (Ed25519), and
- * keyed-BLAKE2b subkeys. All are stored wrapped in TL_TBL_KEY and live in one locked, read-only region of memory. */
+/* The keys of one data directory. Root key (DIR/root.key) → versioned ring keys → one key-encrypting key (KEK) per
+ * organisation and version → a data key per capsule version. Beside them: the import key (X25519), the author key of
+ * organisation "talos" and the issuer key of tokens (Ed25519), and keyed-BLAKE2b subkeys. All are stored wrapped in
+ * TL_TBL_KEY and live in one locked, read-only region of memory. */
 #ifndef TL_CAPSULES_KEYRING_H
 #define TL_CAPSULES_KEYRING_H
 
@@ -32,8 +33,9 @@ enum {
 
 struct tl_keyring; /* read by any thread once open */
 
-/* dir is the data directory. Needs no writing where the keys exist, so it works beside a running server. TL_ENOTFOUND: no keys yet and no CREATE;
- * TL_ECORRUPT: the root key is missing, readable by others, or not the one that wrapped the keys; diag says it in words. *ret is returned owned. */
+/* dir is the data directory. Needs no writing where the keys exist, so it works beside a running server. TL_ENOTFOUND:
+ * no keys yet and no CREATE; TL_ECORRUPT: the root key is missing, readable by others, or not the one that wrapped the
+ * keys; diag says it in words. *ret is returned owned. */
 int tl_keyring_open(const char *dir, struct tl_db *db, unsigned flags, struct tl_keyring **ret, struct tl_diag *diag);
 void tl_keyring_close(struct tl_keyring *kr); /* wipes; NULL accepted */
 
@@ -51,6 +53,7 @@ void tl_keyring_subkey(const struct tl_keyring *kr, const char *purpose, const c
 /* Makes sure that org has a KEK; waits for the commit where it makes one. */
 int tl_keyring_kek_make(struct tl_keyring *kr, const char *org);
 /* A KEK of org; version 0 means the newest. Hand in locked memory and wipe it. TL_ENOTFOUND, TL_ECORRUPT. */
-int tl_keyring_kek(struct tl_keyring *kr, const char *org, uint32_t version, uint8_t ret[TL_KEK_LEN], uint32_t *ret_version);
+int tl_keyring_kek(struct tl_keyring *kr, const char *org, uint32_t version, uint8_t ret[TL_KEK_LEN],
+                   uint32_t *ret_version);
 
 #endif

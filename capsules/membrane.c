@@ -32,8 +32,8 @@ static json_t *copy_media(const json_t *j, const char *name)
 }
 
 /* A copy that shares nothing with the inside, of the declared type. *ret_why is set where the value is refused. */
-static int copy_value(const struct tl_port *port, const struct tl_value *v, const struct tl_ngrams *texts, struct tl_value *ret,
-                      const char **ret_why)
+static int copy_value(const struct tl_port *port, const struct tl_value *v, const struct tl_ngrams *texts,
+                      struct tl_value *ret, const char **ret_why)
 {
     bool media = tl_type_is_media(v->type);
     *ret_why = v->type == TL_T_NUMBER && !isfinite(v->number) ? "is not a finite number" : NULL;
@@ -110,7 +110,8 @@ static int pass_outputs(const struct tl_membrane_in *in, struct tl_membrane_out 
 static size_t span(const char *s, const char *more)
 {
     size_t n = 0;
-    while ((s[n] >= 'a' && s[n] <= 'z') || (s[n] >= 'A' && s[n] <= 'Z') || (s[n] >= '0' && s[n] <= '9') || (s[n] && strchr(more, s[n])))
+    while ((s[n] >= 'a' && s[n] <= 'z') || (s[n] >= 'A' && s[n] <= 'Z') || (s[n] >= '0' && s[n] <= '9') ||
+           (s[n] && strchr(more, s[n])))
         n++;
     return n;
 }
@@ -123,12 +124,13 @@ static bool valid_id(const char *s, const char *more)
 
 bool tl_evidence_ref_valid(const char *ref)
 {
-    static const char *const tables[] = {"raw_assets", "video_segments", "evidence_records", "patterns", "pattern_trace", "notebook_library"};
+    static const char *const tables[] = {"raw_assets", "video_segments", "evidence_records",
+                                         "patterns",   "pattern_trace",  "notebook_library"};
     if (strncmp(ref, "sheet:", 6) == 0) {
         size_t n = span(ref + 6, "_-");
         const char *row = ref + 6 + n + 1;
-        return n > 0 && n <= TL_EVIDENCE_ID_MAX && ref[6 + n] == ':' && row[0] >= '1' && row[0] <= '9' && strlen(row) <= 18 &&
-               strspn(row, "0123456789") == strlen(row);
+        return n > 0 && n <= TL_EVIDENCE_ID_MAX && ref[6 + n] == ':' && row[0] >= '1' && row[0] <= '9' &&
+               strlen(row) <= 18 && strspn(row, "0123456789") == strlen(row);
     }
     for (size_t i = 0; i < TL_ARRAY_LEN(tables) && strncmp(ref, "db:", 3) == 0; i++) {
         size_t n = strlen(tables[i]);
@@ -146,7 +148,8 @@ static const char *refuse_ref(const char *ref)
         return NULL;
     if (strncmp(ref, "sheet:", 6) == 0)
         return "is not of the form sheet:NAME:row";
-    return strncmp(ref, "db:", 3) == 0 ? "is not of the form db:table:id with an allowed table" : "is neither a sheet: nor a db: reference";
+    return strncmp(ref, "db:", 3) == 0 ? "is not of the form db:table:id with an allowed table"
+                                       : "is neither a sheet: nor a db: reference";
 }
 
 static int pass_evidence(const struct tl_membrane_in *in, struct tl_membrane_out *out, json_t **warnings)
@@ -239,20 +242,32 @@ void tl_membrane_clear(struct tl_membrane_out *out, const struct tl_cap_spec *sp
 int tl_membrane_error(int inside, const char **ret_sentence)
 {
     switch (inside) {
-    case TL_ETIMEOUT: *ret_sentence = "the capsule did not finish in the time allowed"; return inside;
-    case TL_ERATE: *ret_sentence = "a service that the capsule needs allows no more requests now; try again later"; return inside;
-    case TL_EWORKER: *ret_sentence = "a worker process of the capsule ended unexpectedly"; return inside;
-    case TL_ECANCELLED: *ret_sentence = "the run was cancelled"; return inside;
-    default: *ret_sentence = tl_err_text(TL_ECAPSULE_RUN); return TL_ECAPSULE_RUN;
+    case TL_ETIMEOUT:
+        *ret_sentence = "the capsule did not finish in the time allowed";
+        return inside;
+    case TL_ERATE:
+        *ret_sentence = "a service that the capsule needs allows no more requests now; try again later";
+        return inside;
+    case TL_EWORKER:
+        *ret_sentence = "a worker process of the capsule ended unexpectedly";
+        return inside;
+    case TL_ECANCELLED:
+        *ret_sentence = "the run was cancelled";
+        return inside;
+    default:
+        *ret_sentence = tl_err_text(TL_ECAPSULE_RUN);
+        return TL_ECAPSULE_RUN;
     }
 }
 
 /* The number of private steps must not be read off: percent in large steps, told at most every so often. */
-bool tl_membrane_step(struct tl_membrane_progress *p, uint32_t done, uint32_t total, int64_t now_us, double *ret_fraction, const char **ret_message)
+bool tl_membrane_step(struct tl_membrane_progress *p, uint32_t done, uint32_t total, int64_t now_us,
+                      double *ret_fraction, const char **ret_message)
 {
     if (p->last_us == 0)
         p->last_us = now_us;
-    int percent = total ? (int)((uint64_t)done * 100 / total) / TL_MEMBRANE_PROGRESS_PERCENT * TL_MEMBRANE_PROGRESS_PERCENT : 0;
+    int percent =
+        total ? (int)((uint64_t)done * 100 / total) / TL_MEMBRANE_PROGRESS_PERCENT * TL_MEMBRANE_PROGRESS_PERCENT : 0;
     if (percent <= p->percent || percent >= 100 || now_us - p->last_us < (int64_t)TL_MEMBRANE_PROGRESS_MS * 1000)
         return false;
     p->last_us = now_us;

@@ -56,22 +56,23 @@ static uint32_t next_char(const unsigned char **p, const unsigned char *end)
 /* Soft hyphen, zero-width characters, variation selectors: they hide in words without being seen. */
 static bool invisible(uint32_t c)
 {
-    return c == 0xad || (c >= 0x200b && c <= 0x200f) || (c >= 0x202a && c <= 0x202e) || (c >= 0x2060 && c <= 0x2064) || c == 0xfeff ||
-           (c >= 0xfe00 && c <= 0xfe0f);
+    return c == 0xad || (c >= 0x200b && c <= 0x200f) || (c >= 0x202a && c <= 0x202e) || (c >= 0x2060 && c <= 0x2064) ||
+           c == 0xfeff || (c >= 0xfe00 && c <= 0xfe0f);
 }
 
 static bool part_of_word(uint32_t c)
 {
     if (c < 0x80)
         return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-    return c >= 0xc0 && !(c >= 0x2000 && c <= 0x206f) && !(c >= 0x3000 && c <= 0x303f) && !(c >= 0xff00 && c <= 0xff0f) &&
-           !(c >= 0xff1a && c <= 0xff20);
+    return c >= 0xc0 && !(c >= 0x2000 && c <= 0x206f) && !(c >= 0x3000 && c <= 0x303f) &&
+           !(c >= 0xff00 && c <= 0xff0f) && !(c >= 0xff1a && c <= 0xff20);
 }
 
 /* Scripts written without spaces: each character is a word. */
 static bool word_of_its_own(uint32_t c)
 {
-    return (c >= 0x3040 && c <= 0x30ff) || (c >= 0x3400 && c <= 0x9fff) || (c >= 0xf900 && c <= 0xfaff) || (c >= 0x20000 && c <= 0x3ffff);
+    return (c >= 0x3040 && c <= 0x30ff) || (c >= 0x3400 && c <= 0x9fff) || (c >= 0xf900 && c <= 0xfaff) ||
+           (c >= 0x20000 && c <= 0x3ffff);
 }
 
 static void read_words(struct window *w, const char *text, size_t len)
@@ -86,7 +87,9 @@ static void read_words(struct window *w, const char *text, size_t len)
             end_word(w, &word);
         if (!part_of_word(c))
             continue;
-        c = c >= 'A' && c <= 'Z' ? c + 32 : (c >= 0xff21 && c <= 0xff3a) || (c >= 0xff41 && c <= 0xff5a) ? (c & 0x1f) + 96 : c;
+        c = c >= 'A' && c <= 'Z'                                           ? c + 32
+            : (c >= 0xff21 && c <= 0xff3a) || (c >= 0xff41 && c <= 0xff5a) ? (c & 0x1f) + 96
+                                                                           : c;
         word = mix(word ? word : 1, c);
         if (word_of_its_own(c))
             end_word(w, &word);
@@ -104,8 +107,7 @@ static void read_json(struct window *w, const json_t *j, bool apart)
         for (size_t i = 0; i < json_array_size(j); i++)
             read_json(w, json_array_get(j, i), apart);
     } else if (json_is_object(j)) {
-        json_object_foreach((json_t *)(uintptr_t)j, key, v)
-        {
+        json_object_foreach((json_t *)(uintptr_t)j, key, v) {
             read_words(w, key, strlen(key));
             if (apart)
                 w->seen = 0;

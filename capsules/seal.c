@@ -8,9 +8,10 @@
 #include <string.h>
 #include <sys/mman.h>
 
-/* "TLSCAP1" | hdr_len u32 | header | secretstream header | chunks | signature; integers little-endian, texts u16 length + bytes.
- * header: suite u16 | capsule_id | version | org_id | author_pk | chunk u32 | padded_len u64 | commit. It is canonical: whoever knows what to
- * expect can write it down, so opening compares it and parses nothing. */
+/* "TLSCAP1" | hdr_len u32 | header | secretstream header | chunks | signature
+ * header: suite u16 | capsule_id | version | org_id | author_pk | chunk u32 | padded_len u64 | commit
+ * Integers are little-endian, texts u16 length and bytes. The header is canonical: whoever knows what to expect can
+ * write it down, so opening compares it and parses nothing. */
 enum {
     MAGIC_LEN = 7,
     SUITE = 1,
@@ -61,7 +62,8 @@ int tl_locked_new(struct tl_locked **ret)
         return TL_ENOMEM;
     bool locked = sodium_mlock(l, sizeof(*l)) == 0;
     memset(l, 0, sizeof(*l));
-    void *room = mmap(NULL, TL_SEAL_PAD_MAX, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *room =
+        mmap(NULL, TL_SEAL_PAD_MAX, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (room == MAP_FAILED || !locked) {
         if (room != MAP_FAILED)
             munmap(room, TL_SEAL_PAD_MAX);
@@ -127,8 +129,8 @@ static size_t blob_length(size_t head, uint64_t padded)
 }
 
 struct head {
-    uint8_t bytes[HEAD_MAX]; /* from the magic on */
-    size_t len;              /* with the commitment */
+    uint8_t bytes[HEAD_MAX];      /* from the magic on */
+    size_t len;                   /* with the commitment */
     uint8_t hash[TL_BLAKE2B_LEN]; /* H(header): BLAKE2b-256 of all these bytes */
 };
 
@@ -153,8 +155,8 @@ static bool good_id(const struct tl_seal_id *id)
 
 static size_t head_length(const struct tl_seal_id *id)
 {
-    return MAGIC_LEN + 4 + 2 + 6 + strlen(id->capsule) + strlen(id->version) + strlen(id->org) + crypto_sign_PUBLICKEYBYTES +
-           4 + 8 + TL_BLAKE2B_LEN;
+    return MAGIC_LEN + 4 + 2 + 6 + strlen(id->capsule) + strlen(id->version) + strlen(id->org) +
+           crypto_sign_PUBLICKEYBYTES + 4 + 8 + TL_BLAKE2B_LEN;
 }
 
 /* All but the commitment, which makes head->hash valid only once finish_head() was called. */
@@ -243,8 +245,8 @@ static size_t wrap_aad(const struct tl_seal_id *id, uint32_t kek_version, const 
     return (size_t)(p - ret) + 4 + TL_BLAKE2B_LEN;
 }
 
-static int wrap_server(struct tl_keyring *kr, const struct tl_seal_id *id, const uint8_t *head_hash, struct tl_locked *l,
-                       uint8_t ret[TL_WRAP_MAX], size_t *ret_len)
+static int wrap_server(struct tl_keyring *kr, const struct tl_seal_id *id, const uint8_t *head_hash,
+                       struct tl_locked *l, uint8_t ret[TL_WRAP_MAX], size_t *ret_len)
 {
     uint32_t version;
     int err = tl_keyring_kek_make(kr, id->org);
@@ -257,13 +259,15 @@ static int wrap_server(struct tl_keyring *kr, const struct tl_seal_id *id, const
     ret[0] = WRAP_SERVER;
     put_le(ret + 1, version, 4);
     randombytes_buf(ret + 5, NONCE);
-    crypto_aead_xchacha20poly1305_ietf_encrypt(ret + 5 + NONCE, NULL, l->dek, TL_DEK_LEN, aad, n, NULL, ret + 5, l->kek);
+    crypto_aead_xchacha20poly1305_ietf_encrypt(ret + 5 + NONCE, NULL, l->dek, TL_DEK_LEN, aad, n, NULL, ret + 5,
+                                               l->kek);
     sodium_memzero(l->kek, sizeof(l->kek));
     *ret_len = WRAP_SERVER_LEN;
     return 0;
 }
 
-int tl_wrap_import(const uint8_t import_public[TL_X25519_LEN], const uint8_t dek[TL_DEK_LEN], uint8_t ret[TL_WRAP_MAX], size_t *ret_len)
+int tl_wrap_import(const uint8_t import_public[TL_X25519_LEN], const uint8_t dek[TL_DEK_LEN], uint8_t ret[TL_WRAP_MAX],
+                   size_t *ret_len)
 {
     ret[0] = WRAP_IMPORT;
     if (crypto_box_seal(ret + 1, dek, TL_DEK_LEN, import_public) != 0)
@@ -273,11 +277,12 @@ int tl_wrap_import(const uint8_t import_public[TL_X25519_LEN], const uint8_t dek
 }
 
 /* Puts the data key into l->dek. */
-static int unwrap(struct tl_keyring *kr, const struct tl_seal_id *id, const uint8_t *head_hash, const uint8_t *wrap, size_t len,
-                  struct tl_locked *l)
+static int unwrap(struct tl_keyring *kr, const struct tl_seal_id *id, const uint8_t *head_hash, const uint8_t *wrap,
+                  size_t len, struct tl_locked *l)
 {
     if (len == WRAP_IMPORT_LEN && wrap[0] == WRAP_IMPORT)
-        return crypto_box_seal_open(l->dek, wrap + 1, len - 1, tl_keyring_import_public(kr), tl_keyring_import_secret(kr)) == 0
+        return crypto_box_seal_open(l->dek, wrap + 1, len - 1, tl_keyring_import_public(kr),
+                                    tl_keyring_import_secret(kr)) == 0
                    ? 0
                    : TL_ECAPSULE;
     if (len != WRAP_SERVER_LEN || wrap[0] != WRAP_SERVER)
@@ -288,7 +293,8 @@ static int unwrap(struct tl_keyring *kr, const struct tl_seal_id *id, const uint
         return err == TL_ENOTFOUND || err == TL_ECORRUPT ? TL_ECAPSULE : err;
     uint8_t aad[HEAD_MAX];
     size_t n = wrap_aad(id, version, head_hash, aad);
-    err = crypto_aead_xchacha20poly1305_ietf_decrypt(l->dek, NULL, NULL, wrap + 5 + NONCE, len - 5 - NONCE, aad, n, wrap + 5, l->kek);
+    err = crypto_aead_xchacha20poly1305_ietf_decrypt(l->dek, NULL, NULL, wrap + 5 + NONCE, len - 5 - NONCE, aad, n,
+                                                     wrap + 5, l->kek);
     sodium_memzero(l->kek, sizeof(l->kek));
     return err ? TL_ECAPSULE : 0;
 }
@@ -311,8 +317,8 @@ static int push_chunks(struct tl_locked *l, const struct head *h, const uint8_t 
     return 0;
 }
 
-int tl_seal(struct tl_keyring *kr, const struct tl_seal_id *id, const uint8_t *author_secret, const void *plain, size_t len,
-            struct tl_locked *locked, struct tl_sealed *ret)
+int tl_seal(struct tl_keyring *kr, const struct tl_seal_id *id, const uint8_t *author_secret, const void *plain,
+            size_t len, struct tl_locked *locked, struct tl_sealed *ret)
 {
     memset(ret, 0, sizeof(*ret));
     if (!good_id(id) || len == 0 || len > TL_SEAL_PLAIN_MAX)
@@ -357,8 +363,10 @@ void tl_sealed_clear(struct tl_sealed *s)
 
 /* ---- opening ---- */
 
-/* The header that a blob of this length must have, once its commitment is copied in; TL_ECAPSULE where the bytes differ anywhere else. */
-static int expect_head(const struct tl_seal_id *id, const uint8_t *blob, size_t len, struct head *h, uint64_t *ret_padded)
+/* The header that a blob of this length must have, once its commitment is copied in; TL_ECAPSULE where the bytes differ
+ * anywhere else. */
+static int expect_head(const struct tl_seal_id *id, const uint8_t *blob, size_t len, struct head *h,
+                       uint64_t *ret_padded)
 {
     if (!good_id(id))
         return TL_ECAPSULE;
@@ -410,7 +418,8 @@ static int pull_chunks(struct tl_locked *l, const struct head *h, const uint8_t 
     return 0;
 }
 
-/* The length before the content must have led to this padding, and the padding must be zeros: one plaintext, one blob form. */
+/* The length before the content must have led to this padding, and the padding must be zeros: one plaintext, one blob
+ * form. */
 static int take_plain(const uint8_t *room, uint64_t padded, const uint8_t **ret, size_t *ret_len)
 {
     uint64_t len = get_le(room, LEN_PREFIX);
@@ -423,8 +432,8 @@ static int take_plain(const uint8_t *room, uint64_t padded, const uint8_t **ret,
 }
 
 /* With the data key in l->dek and identity and signature verified. */
-static int open_stream(struct tl_locked *l, const struct head *h, const uint8_t *blob, uint64_t padded, const uint8_t **ret,
-                       size_t *ret_len)
+static int open_stream(struct tl_locked *l, const struct head *h, const uint8_t *blob, uint64_t padded,
+                       const uint8_t **ret, size_t *ret_len)
 {
     uint8_t commit[TL_BLAKE2B_LEN];
     commitment(h, l->dek, commit);
@@ -437,8 +446,9 @@ static int open_stream(struct tl_locked *l, const struct head *h, const uint8_t 
     return err ? err : take_plain(room, padded, ret, ret_len);
 }
 
-int tl_unseal(struct tl_keyring *kr, const struct tl_seal_id *id, const void *wrap, size_t wrap_len, const void *blob, size_t len,
-              struct tl_locked *locked, const uint8_t **ret, size_t *ret_len, uint8_t ret_digest[TL_DIGEST_LEN])
+int tl_unseal(struct tl_keyring *kr, const struct tl_seal_id *id, const void *wrap, size_t wrap_len, const void *blob,
+              size_t len, struct tl_locked *locked, const uint8_t **ret, size_t *ret_len,
+              uint8_t ret_digest[TL_DIGEST_LEN])
 {
     struct head h;
     uint64_t padded;
@@ -452,8 +462,8 @@ int tl_unseal(struct tl_keyring *kr, const struct tl_seal_id *id, const void *wr
     return err;
 }
 
-int tl_unseal_dek(const struct tl_seal_id *id, const uint8_t dek[TL_DEK_LEN], const void *blob, size_t len, struct tl_locked *locked,
-                  const uint8_t **ret, size_t *ret_len, uint8_t ret_digest[TL_DIGEST_LEN])
+int tl_unseal_dek(const struct tl_seal_id *id, const uint8_t dek[TL_DEK_LEN], const void *blob, size_t len,
+                  struct tl_locked *locked, const uint8_t **ret, size_t *ret_len, uint8_t ret_digest[TL_DIGEST_LEN])
 {
     struct head h;
     uint64_t padded;
@@ -466,8 +476,8 @@ int tl_unseal_dek(const struct tl_seal_id *id, const uint8_t dek[TL_DEK_LEN], co
     return err;
 }
 
-int tl_rewrap(struct tl_keyring *kr, const struct tl_seal_id *id, const void *wrap, size_t wrap_len, const void *blob, size_t len,
-              struct tl_locked *locked, uint8_t ret[TL_WRAP_MAX], size_t *ret_len)
+int tl_rewrap(struct tl_keyring *kr, const struct tl_seal_id *id, const void *wrap, size_t wrap_len, const void *blob,
+              size_t len, struct tl_locked *locked, uint8_t ret[TL_WRAP_MAX], size_t *ret_len)
 {
     struct head h;
     uint64_t padded;
@@ -511,8 +521,8 @@ static void step_aad(const char *org, const uint8_t id[32], uint8_t ret[2 * TL_B
     memcpy(ret + TL_BLAKE2B_LEN, id, 32);
 }
 
-int tl_step_seal(const struct tl_keyring *kr, const char *org, const uint8_t id[32], const void *plain, size_t len, uint8_t **ret,
-                 size_t *ret_len)
+int tl_step_seal(const struct tl_keyring *kr, const char *org, const uint8_t id[32], const void *plain, size_t len,
+                 uint8_t **ret, size_t *ret_len)
 {
     *ret = NULL;
     if (len > STEP_MAX)
@@ -535,8 +545,8 @@ int tl_step_seal(const struct tl_keyring *kr, const char *org, const uint8_t id[
     return 0;
 }
 
-int tl_step_unseal(const struct tl_keyring *kr, const char *org, const uint8_t id[32], const void *sealed, size_t len, uint8_t **ret,
-                   size_t *ret_len)
+int tl_step_unseal(const struct tl_keyring *kr, const char *org, const uint8_t id[32], const void *sealed, size_t len,
+                   uint8_t **ret, size_t *ret_len)
 {
     *ret = NULL;
     const uint8_t *in = sealed;
@@ -548,7 +558,8 @@ int tl_step_unseal(const struct tl_keyring *kr, const char *org, const uint8_t i
         return TL_ENOMEM;
     tl_keyring_subkey(kr, TL_SUBKEY_STEP, org, key);
     step_aad(org, id, aad);
-    int bad = crypto_aead_xchacha20poly1305_ietf_decrypt(out, NULL, NULL, in + 1 + NONCE, padded + ABYTES, aad, sizeof(aad), in + 1, key);
+    int bad = crypto_aead_xchacha20poly1305_ietf_decrypt(out, NULL, NULL, in + 1 + NONCE, padded + ABYTES, aad,
+                                                         sizeof(aad), in + 1, key);
     sodium_memzero(key, sizeof(key));
     uint64_t n = bad ? 0 : get_le(out, 4);
     if (bad || n > padded - 4) {

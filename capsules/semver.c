@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* One numeric part: digits, no leading zero, at most nine so that it fits. Returns the end, NULL where there is none. */
+/* One numeric part: digits, no leading zero, at most nine so that it fits. Returns the end, NULL where there is none.
+ */
 static const char *number(const char *s)
 {
     size_t n = strspn(s, "0123456789");

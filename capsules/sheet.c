@@ -119,4 +119,3 @@ int tl_sheet_row(struct tl_db *db, const char *org, const char *sheet, uint64_t 
     l.len += 8;
     return tl_db_read(db, look_up, &l);
 }
-

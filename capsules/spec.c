@@ -38,7 +38,8 @@ static int one_of(struct reader *r, const json_t *o, const char *path, const cha
     return -1;
 }
 
-static const char *text_of(struct reader *r, const json_t *o, const char *path, const char *key, size_t most, bool required)
+static const char *text_of(struct reader *r, const json_t *o, const char *path, const char *key, size_t most,
+                           bool required)
 {
     const json_t *j = json_object_get(o, key);
     size_t n = json_string_length(j);
@@ -82,7 +83,8 @@ static bool good_name(const char *name)
 bool tl_cap_id_valid(const char *id)
 {
     size_t n = id ? strlen(id) : 0;
-    return n > 0 && n <= TL_CAP_ID_MAX && id[0] >= 'a' && id[0] <= 'z' && strspn(id, "abcdefghijklmnopqrstuvwxyz0123456789._-") == n;
+    return n > 0 && n <= TL_CAP_ID_MAX && id[0] >= 'a' && id[0] <= 'z' &&
+           strspn(id, "abcdefghijklmnopqrstuvwxyz0123456789._-") == n;
 }
 
 /* ---- ports ---- */
@@ -98,7 +100,9 @@ static const struct tl_port *find_port(const struct tl_port *ports, const char *
 static bool reserved_port(const char *name, bool out)
 {
     static const char *const in_names[] = {"upstream_context", "pattern_version", NULL};
-    static const char *const out_names[] = {"summary", "evidence_refs", "synapse_rule_ref", "pattern_version", "output_warnings", "evidence_warnings", NULL};
+    static const char *const out_names[] = {
+        "summary", "evidence_refs", "synapse_rule_ref", "pattern_version", "output_warnings", "evidence_warnings",
+        NULL};
     for (const char *const *taken = out ? out_names : in_names; *taken; taken++)
         if (strcmp(*taken, name) == 0)
             return true;
@@ -121,22 +125,26 @@ static int read_ports(struct reader *r, const char *key, bool out, struct tl_por
     const char *name;
     json_t *port;
     if (n > 0)
-        json_object_foreach((json_t *)(uintptr_t)o, name, port)
-        {
+        json_object_foreach((json_t *)(uintptr_t)o, name, port) {
             char path[160];
             enum tl_type type = TL_T_ANY;
             snprintf(path, sizeof(path), "$.%s.%.*s", key, TL_CAP_NAME_MAX, name);
             if (!good_name(name) || reserved_port(name, out))
-                problem(r, path, NULL, "is no name for a port: up to 64 letters, digits and underscores, and none that talos uses itself");
+                problem(
+                    r, path, NULL,
+                    "is no name for a port: up to 64 letters, digits and underscores, and none that talos uses itself");
             if (!json_is_object(port)) {
                 problem(r, path, NULL, "must be an object with a type");
                 continue;
             }
             tl_json_only_keys(port, out ? out_keys : in_keys, NULL, path, r->diag);
             if (!tl_type_parse(tl_json_str(port, "type"), &type))
-                problem(r, path, "type", "must be a port type: string, number, boolean, float[], string[], json, video, image, audio, file or any");
+                problem(r, path, "type",
+                        "must be a port type: string, number, boolean, float[], string[], json, video, image, audio, "
+                        "file or any");
             bool required = !out && flag_of(r, port, path, "required", false);
-            ports[(*ret_n)++] = (struct tl_port){.name = name, .type = type, .flags = (out ? TL_PORT_OUT : 0) | (required ? TL_PORT_REQUIRED : 0)};
+            ports[(*ret_n)++] = (struct tl_port){
+                .name = name, .type = type, .flags = (out ? TL_PORT_OUT : 0) | (required ? TL_PORT_REQUIRED : 0)};
         }
     return 0;
 }
@@ -222,7 +230,8 @@ static void read_input_contracts(struct reader *r)
     each_text(r, o, path, "optional", false, allow_missing);
     each_text(r, o, path, "allowedTypes", false, know_type);
     check_allowed_types(r, json_object_get(o, "allowedTypes"));
-    if (most && (!json_is_integer(most) || json_integer_value(most) < 1 || json_integer_value(most) > TL_CAP_UPSTREAM_MAX))
+    if (most &&
+        (!json_is_integer(most) || json_integer_value(most) < 1 || json_integer_value(most) > TL_CAP_UPSTREAM_MAX))
         problem(r, path, "maxUpstream", "must be a whole number from 1 to 1000");
     else
         r->spec->max_upstream = (uint32_t)json_integer_value(most);
@@ -250,7 +259,8 @@ static int read_output_contracts(struct reader *r)
     tl_json_only_keys(o, keys, NULL, "$.outputContracts", r->diag);
     each_text(r, o, "$.outputContracts", "types", true, know_output);
     for (uint32_t i = 0; i < r->spec->noutputs; i++)
-        r->spec->admitted[i] = listed(types, r->spec->outputs[i].name) || listed(types, tl_type_name(r->spec->outputs[i].type));
+        r->spec->admitted[i] =
+            listed(types, r->spec->outputs[i].name) || listed(types, tl_type_name(r->spec->outputs[i].type));
     return 0;
 }
 
@@ -323,7 +333,8 @@ static int read_default(struct reader *r, const json_t *o, const char *path, str
 
 static int read_param(struct reader *r, const char *name, const json_t *o, struct tl_param *p)
 {
-    static const char *const types[] = {"enum", "number", "boolean", "string", NULL}, *const who[] = {"public", "admin", NULL};
+    static const char *const types[] = {"enum", "number", "boolean", "string", NULL}, *const who[] = {"public", "admin",
+                                                                                                      NULL};
     static const enum tl_param_type kinds[] = {TL_P_ENUM, TL_P_NUMBER, TL_P_BOOLEAN, TL_P_STRING};
     static const char *const keys[][7] = {{"type", "default", "visibility", "options", NULL},
                                           {"type", "default", "visibility", "min", "max", "step", NULL},
@@ -364,7 +375,8 @@ static int check_defaults(struct reader *r)
     }
     const json_t *declared = json_object_get(r->spec->json, "exposedParams");
     for (uint32_t i = 0; i < r->spec->nparams; i++)
-        json_object_set(given, r->spec->params[i].name, json_object_get(json_object_get(declared, r->spec->params[i].name), "default"));
+        json_object_set(given, r->spec->params[i].name,
+                        json_object_get(json_object_get(declared, r->spec->params[i].name), "default"));
     struct tl_param *copy = tl_calloc(r->spec->nparams + 1, sizeof(*copy));
     int err = copy ? 0 : TL_ENOMEM;
     for (uint32_t i = 0; copy && i < r->spec->nparams; i++) {
@@ -397,8 +409,7 @@ static int read_params(struct reader *r)
     json_t *param;
     size_t before = r->diag->count + r->diag->dropped;
     if (n > 0)
-        json_object_foreach((json_t *)(uintptr_t)o, name, param)
-        {
+        json_object_foreach((json_t *)(uintptr_t)o, name, param) {
             struct tl_param p = {0};
             int err = read_param(r, name, param, &p);
             if (err)
@@ -413,7 +424,8 @@ static int read_params(struct reader *r)
 
 static void read_policy(struct reader *r)
 {
-    static const char *const keys[] = {"evidence", "allowRawLogs", NULL}, *const kinds[] = {"summary_only", "references_only", NULL};
+    static const char *const keys[] = {"evidence", "allowRawLogs", NULL}, *const kinds[] = {"summary_only",
+                                                                                            "references_only", NULL};
     const json_t *o = json_object_get(r->spec->json, "policy");
     if (!object_at(r, r->spec->json, "$", "policy", true))
         return;
@@ -424,7 +436,8 @@ static void read_policy(struct reader *r)
 
 static void read_adapter(struct reader *r)
 {
-    static const char *const keys[] = {"type", "internalGraphRef", NULL}, *const kinds[] = {"internal", "hybrid", "notebooklm", "opal", NULL};
+    static const char *const keys[] = {"type", "internalGraphRef", NULL}, *const kinds[] = {"internal", "hybrid",
+                                                                                            "notebooklm", "opal", NULL};
     const json_t *o = json_object_get(r->spec->json, "adapter");
     if (!object_at(r, r->spec->json, "$", "adapter", true))
         return;
@@ -439,7 +452,8 @@ static void read_adapter(struct reader *r)
 
 static void read_identity(struct reader *r)
 {
-    static const char *const phases[] = {"HOOK", "BUILD", "PAYOFF", "CTA", "SETUP", "TURN", "ESCALATION", "CLIMAX", "RESOLUTION", NULL};
+    static const char *const phases[] = {"HOOK", "BUILD",      "PAYOFF", "CTA",        "SETUP",
+                                         "TURN", "ESCALATION", "CLIMAX", "RESOLUTION", NULL};
     struct tl_cap_spec *s = r->spec;
     s->id = text_of(r, s->json, "$", "id", TL_CAP_ID_MAX, true);
     if (s->id && !tl_cap_id_valid(s->id))
@@ -457,8 +471,10 @@ static void read_identity(struct reader *r)
 
 static int read_all(struct reader *r)
 {
-    static const char *const keys[] = {"id", "version", "displayName", "description", "inputContracts", "outputContracts", "inputs", "outputs",
-                                       "patternVersion", "clusterRef", "temporalPhase", "exposedParams", "policy", "adapter", NULL};
+    static const char *const keys[] = {
+        "id",      "version",        "displayName", "description",   "inputContracts", "outputContracts", "inputs",
+        "outputs", "patternVersion", "clusterRef",  "temporalPhase", "exposedParams",  "policy",          "adapter",
+        NULL};
     struct tl_cap_spec *s = r->spec;
     if (!json_is_object(s->json)) {
         problem(r, "$", NULL, "a capsule's spec must be an object");
@@ -519,8 +535,7 @@ json_t *tl_cap_spec_public(const json_t *spec, bool admin)
     const char *name;
     json_t *param;
     if (kept) {
-        json_object_foreach(params, name, param)
-        {
+        json_object_foreach(params, name, param) {
             const char *who = tl_json_str(param, "visibility");
             if (who && strcmp(who, "public") == 0)
                 json_object_set(kept, name, param);

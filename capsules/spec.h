@@ -1,4 +1,5 @@
-/* CapsuleNodeSpec: the public description of a sealed node, read from JSON, checked whole, and turned into ports and parameters. */
+/* CapsuleNodeSpec: the public description of a sealed node, read from JSON, checked whole, and turned into ports and
+ * parameters. */
 #ifndef TL_CAPSULES_SPEC_H
 #define TL_CAPSULES_SPEC_H
 
@@ -15,11 +16,11 @@ enum tl_cap_adapter { TL_CAP_INTERNAL, TL_CAP_HYBRID, TL_CAP_NOTEBOOKLM, TL_CAP_
 
 enum {
     TL_CAP_ID_MAX = 128,
-    TL_CAP_NAME_MAX = 64,     /* of ports and parameters */
-    TL_CAP_PORTS_MAX = 64,    /* inputs, and outputs */
+    TL_CAP_NAME_MAX = 64,  /* of ports and parameters */
+    TL_CAP_PORTS_MAX = 64, /* inputs, and outputs */
     TL_CAP_PARAMS_MAX = 64,
     TL_CAP_OPTIONS_MAX = 64,
-    TL_CAP_TEXT_MAX = 1000,   /* longest text that a string parameter may allow */
+    TL_CAP_TEXT_MAX = 1000, /* longest text that a string parameter may allow */
     TL_CAP_UPSTREAM_MAX = 1000,
 };
 
@@ -42,12 +43,13 @@ struct tl_cap_spec {
 int tl_cap_spec_parse(json_t *json, struct tl_cap_spec **ret, struct tl_diag *diag);
 void tl_cap_spec_free(struct tl_cap_spec *spec); /* NULL accepted */
 
-/* What a client sees of a spec: no adapter; admin parameters only where admin. Returned owned, NULL on want of memory. */
+/* What a client sees of a spec: no adapter; admin parameters only where admin. Returned owned, NULL on want of memory.
+ */
 json_t *tl_cap_spec_public(const json_t *spec, bool admin);
 
 /* Semantic versions, without build part: MAJOR.MINOR.PATCH[-pre.release]. */
 bool tl_cap_version_valid(const char *v);
 int tl_cap_version_compare(const char *a, const char *b); /* both valid; by precedence */
-bool tl_cap_id_valid(const char *id);                     /* lower-case letters, digits, '.', '_', '-'; begins with a letter */
+bool tl_cap_id_valid(const char *id); /* lower-case letters, digits, '.', '_', '-'; begins with a letter */
 
 #endif

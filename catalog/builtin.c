@@ -32,7 +32,8 @@ static int parse(const struct tl_builtin_file *f, json_t **ret, struct tl_diag *
 }
 
 /* A keyed hash: the database must not be a means to test guesses of a private text. */
-static void fingerprint(const struct tl_keyring *kr, const struct tl_builtin_file *files, size_t n, char ret[2 * TL_BLAKE2B_LEN + 1])
+static void fingerprint(const struct tl_keyring *kr, const struct tl_builtin_file *files, size_t n,
+                        char ret[2 * TL_BLAKE2B_LEN + 1])
 {
     uint8_t key[32], raw[TL_BLAKE2B_LEN];
     struct tl_blake2b h;
@@ -50,16 +51,19 @@ static char *make_row(const struct tl_cap_spec *spec, const char *source, const 
     char now[TL_TIME_TEXT], digest[2 * TL_DIGEST_LEN + 1];
     tl_time_text(tl_now_ms(), now);
     tl_hex(sealed->digest, TL_DIGEST_LEN, digest);
-    TL_AUTO_JSON json_t *row = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:o}", "id", spec->id, "version", spec->version, "owner", TL_ORG_BUILTIN,
-                                         "state", "active", "digest", digest, "source", source, "created_at", now, "spec",
-                                         tl_cap_spec_public(spec->json, true));
+    TL_AUTO_JSON json_t *row = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:o}", "id", spec->id, "version", spec->version,
+                                         "owner", TL_ORG_BUILTIN, "state", "active", "digest", digest, "source", source,
+                                         "created_at", now, "spec", tl_cap_spec_public(spec->json, true));
     return row ? tl_json_text(row) : NULL;
 }
 
 static int seal_one(struct batch *b, const struct tl_cap_spec *spec, json_t *private_doc, const char *source)
 {
     struct tl_reg_item item = {.id = tl_strdup(spec->id), .version = tl_strdup(spec->version)};
-    struct tl_seal_id id = {.org = TL_ORG_BUILTIN, .capsule = spec->id, .version = spec->version, .author_public = tl_keyring_author_public(b->kr)};
+    struct tl_seal_id id = {.org = TL_ORG_BUILTIN,
+                            .capsule = spec->id,
+                            .version = spec->version,
+                            .author_public = tl_keyring_author_public(b->kr)};
     size_t len;
     char *plain = tl_capsule_plain(spec->json, private_doc, &len);
     int err = item.id && item.version && plain ? 0 : TL_ENOMEM;
@@ -128,7 +132,8 @@ static int take_capsule(struct batch *b, const struct tl_builtin_file *files)
     const char *was = tl_json_str(row, "source");
     if (!err && (!was || strcmp(was, source) != 0)) {
         tl_diag_add(b->diag, NULL, NULL, files[0].path,
-                    "the built-in capsule %s@%s has changed, but its version has not, and this data directory holds it already: raise its "
+                    "the built-in capsule %s@%s has changed, but its version has not, and this data directory holds it "
+                    "already: raise its "
                     "version, or start with an empty data directory",
                     id, version);
         return TL_ECONFLICT;
@@ -175,14 +180,16 @@ static int take_patterns(struct batch *b, const struct tl_builtin_file *f)
     free(k.text);
     if (changed) {
         tl_diag_add(b->diag, NULL, NULL, f->path,
-                    "the pattern snapshot %s has changed, but its name has not, and this data directory holds it already: give it a new name, or "
+                    "the pattern snapshot %s has changed, but its name has not, and this data directory holds it "
+                    "already: give it a new name, or "
                     "start with an empty data directory",
                     snapshot);
         return TL_ECONFLICT;
     }
     if (err != TL_ENOTFOUND)
         return err;
-    json_t *entry = json_pack("{s:s,s:O,s:s,s:s}", "snapshot", snapshot, "patterns", list, "meta", meta, "source", source);
+    json_t *entry =
+        json_pack("{s:s,s:O,s:s,s:s}", "snapshot", snapshot, "patterns", list, "meta", meta, "source", source);
     if (!b->patterns)
         b->patterns = json_array();
     return json_array_append_new(b->patterns, entry) < 0 ? TL_ENOMEM : 0;
@@ -201,7 +208,8 @@ static int put_pattern(struct tl_txn *txn, const char *snapshot, const json_t *p
 
 static int put_patterns(struct tl_txn *txn, const json_t *entry)
 {
-    const char *snapshot = tl_json_str(entry, "snapshot"), *meta = tl_json_str(entry, "meta"), *source = tl_json_str(entry, "source");
+    const char *snapshot = tl_json_str(entry, "snapshot"), *meta = tl_json_str(entry, "meta"),
+               *source = tl_json_str(entry, "source");
     const json_t *list = json_object_get(entry, "patterns");
     int err = 0;
     for (size_t i = 0; i < json_array_size(list) && !err; i++)
@@ -222,8 +230,8 @@ static int write_batch(struct tl_txn *txn, void *arg)
     return err;
 }
 
-int tl_builtin_publish_files(const struct tl_builtin_file *files, size_t count, struct tl_db *db, struct tl_keyring *kr, struct tl_services *services,
-                             struct tl_diag *diag)
+int tl_builtin_publish_files(const struct tl_builtin_file *files, size_t count, struct tl_db *db, struct tl_keyring *kr,
+                             struct tl_services *services, struct tl_diag *diag)
 {
     struct batch b = {.kr = kr, .db = db, .services = services, .diag = diag};
     int err = 0;

@@ -1,4 +1,5 @@
-/* The built-in catalog: capsules, templates and patterns that are part of the program, and their publishing at the first start. */
+/* The built-in catalog: capsules, templates and patterns that are part of the program, and their publishing at the
+ * first start. */
 #ifndef TL_CATALOG_BUILTIN_H
 #define TL_CATALOG_BUILTIN_H
 
@@ -18,14 +19,14 @@ struct tl_builtin_file {
 extern const struct tl_builtin_file tl_builtin_files[];
 extern const size_t tl_builtin_count;
 
-/* Publishes what is not there yet; does nothing where all is. TL_ECONFLICT where a source changed and its version did not, TL_EINVAL with its problems where
- * one is not valid. */
+/* Publishes what is not there yet; does nothing where all is. TL_ECONFLICT where a source changed and its version did
+ * not, TL_EINVAL with its problems where one is not valid. */
 int tl_builtin_publish(struct tl_db *db, struct tl_keyring *kr, struct tl_services *services, struct tl_diag *diag);
 /* The templates, as they were written: array, owned. */
 int tl_builtin_templates(json_t **ret, struct tl_diag *diag);
 
 /* The same for a given list of files: what tests publish. */
-int tl_builtin_publish_files(const struct tl_builtin_file *files, size_t count, struct tl_db *db, struct tl_keyring *kr, struct tl_services *services,
-                             struct tl_diag *diag);
+int tl_builtin_publish_files(const struct tl_builtin_file *files, size_t count, struct tl_db *db, struct tl_keyring *kr,
+                             struct tl_services *services, struct tl_diag *diag);
 
 #endif

@@ -20,7 +20,7 @@ struct tl_catalog {
     json_t *templates; /* never changed */
     json_t *refused;   /* ids whose versions went back */
     pthread_mutex_t lock;
-    json_t *audited;   /* what was refused and written down already: {id@version: true} */
+    json_t *audited; /* what was refused and written down already: {id@version: true} */
 };
 
 enum { AUDITED_MAX = 1000 };
@@ -62,7 +62,8 @@ static void audit_refusal(struct tl_catalog *cat, const char *org, const char *i
         free(a);
         return;
     }
-    TL_AUTO_JSON json_t *row = json_pack("{s:s,s:s,s:s}", "what", "capsule.refused", "capsule_id", id, "capsule_version", version);
+    TL_AUTO_JSON json_t *row =
+        json_pack("{s:s,s:s,s:s}", "what", "capsule.refused", "capsule_id", id, "capsule_version", version);
     a->text = row ? tl_json_text(row) : NULL;
     memcpy(a->key, org, n);
     tl_key_u64(a->key + n, (uint64_t)tl_now_ms());
@@ -129,7 +130,9 @@ static int see_pattern(void *arg, struct tl_bytes key, struct tl_bytes value)
 {
     struct pattern *p = arg;
     (void)value;
-    return json_array_append_new(p->found, json_stringn((const char *)key.data + p->len, key.len - p->len)) < 0 ? TL_ENOMEM : 0;
+    return json_array_append_new(p->found, json_stringn((const char *)key.data + p->len, key.len - p->len)) < 0
+               ? TL_ENOMEM
+               : 0;
 }
 
 static int list_patterns(struct tl_txn *txn, void *arg)
@@ -178,8 +181,8 @@ static int mark_high(struct tl_txn *txn, void *arg)
     return tl_txn_put(txn, TL_TBL_META, META_HIGH, strlen(META_HIGH), "1", 1);
 }
 
-/* The file is written after what it marks, so a crash in between leaves it lower, never higher. That it ever was there is noted in the database: taking
- * the file away is no way around it. */
+/* The file is written after what it marks, so a crash in between leaves it lower, never higher. That it ever was there
+ * is noted in the database: taking the file away is no way around it. */
 static int hold_high(struct tl_catalog *cat, struct tl_diag *diag)
 {
     TL_AUTO_JSON json_t *marks = NULL, *rows = NULL;
@@ -192,8 +195,10 @@ static int hold_high(struct tl_catalog *cat, struct tl_diag *diag)
         err = marks ? 0 : TL_ENOMEM;
     }
     if (err == TL_ENOTFOUND || err == TL_ECORRUPT) {
-        tl_diag_add(diag, NULL, NULL, "capsules.high", "the record of published capsule versions is missing or was changed: put back the file that belongs "
-                                                       "to this database, from the same backup");
+        tl_diag_add(
+            diag, NULL, NULL, "capsules.high",
+            "the record of published capsule versions is missing or was changed: put back the file that belongs "
+            "to this database, from the same backup");
         return TL_ECAPSULE;
     }
     if (!err)
@@ -202,7 +207,8 @@ static int hold_high(struct tl_catalog *cat, struct tl_diag *diag)
         err = tl_high_check(rows, marks, &cat->refused, &raised);
     for (size_t i = 0; i < json_array_size(cat->refused) && !err; i++) {
         const char *id = json_string_value(json_array_get(cat->refused, i));
-        tl_diag_add(diag, NULL, NULL, "capsules.high", "versions of %s were taken away, exchanged or put back: it is refused", id);
+        tl_diag_add(diag, NULL, NULL, "capsules.high",
+                    "versions of %s were taken away, exchanged or put back: it is refused", id);
         audit_refusal(cat, TL_ORG_BUILTIN, id, "*");
     }
     if (!err && (raised || known))
@@ -210,7 +216,8 @@ static int hold_high(struct tl_catalog *cat, struct tl_diag *diag)
     return err || !known ? err : tl_db_update(cat->db, mark_high, NULL);
 }
 
-int tl_cat_open(struct tl_db *db, struct tl_keyring *keyring, struct tl_services *services, struct tl_catalog **ret, struct tl_diag *diag)
+int tl_cat_open(struct tl_db *db, struct tl_keyring *keyring, struct tl_services *services, struct tl_catalog **ret,
+                struct tl_diag *diag)
 {
     *ret = NULL;
     struct tl_catalog *cat = tl_calloc(1, sizeof(*cat));
@@ -282,7 +289,8 @@ struct listing {
 static int list_spec(void *arg, const json_t *row)
 {
     struct listing *l = arg;
-    return json_array_append_new(l->items, tl_cap_spec_public(json_object_get(row, "spec"), l->admin)) < 0 ? TL_ENOMEM : 0;
+    return json_array_append_new(l->items, tl_cap_spec_public(json_object_get(row, "spec"), l->admin)) < 0 ? TL_ENOMEM
+                                                                                                           : 0;
 }
 
 int tl_cat_capsules(struct tl_catalog *cat, const char *org, bool admin, json_t **ret_items)
@@ -295,7 +303,8 @@ int tl_cat_capsules(struct tl_catalog *cat, const char *org, bool admin, json_t 
     return err;
 }
 
-int tl_cat_capsule(struct tl_catalog *cat, const char *org, const char *id, const char *version, bool admin, json_t **ret)
+int tl_cat_capsule(struct tl_catalog *cat, const char *org, const char *id, const char *version, bool admin,
+                   json_t **ret)
 {
     TL_AUTO_JSON json_t *held = NULL;
     const json_t *row = NULL;
@@ -313,26 +322,30 @@ int tl_cat_capsule(struct tl_catalog *cat, const char *org, const char *id, cons
     return *ret ? 0 : TL_ENOMEM;
 }
 
-static json_t *node_type(const char *type, const char *title, const char *doc, uint32_t revision, const struct tl_port *in, const struct tl_port *out,
-                         const struct tl_param *params, bool admin)
+static json_t *node_type(const char *type, const char *title, const char *doc, uint32_t revision,
+                         const struct tl_port *in, const struct tl_port *out, const struct tl_param *params, bool admin)
 {
-    return json_pack("{s:s,s:s,s:s,s:i,s:{s:o,s:o},s:o}", "type", type, "title", title ? title : type, "doc", doc ? doc : "", "revision",
-                     (int)revision, "ports", "in", tl_ports_json(in, false), "out", tl_ports_json(out, true), "params",
-                     tl_params_json(params, admin));
+    return json_pack("{s:s,s:s,s:s,s:i,s:{s:o,s:o},s:o}", "type", type, "title", title ? title : type, "doc",
+                     doc ? doc : "", "revision", (int)revision, "ports", "in", tl_ports_json(in, false), "out",
+                     tl_ports_json(out, true), "params", tl_params_json(params, admin));
 }
 
-/* The palette shows a capsule as the node that it becomes. A row's spec has no adapter; any will do to read the rest. */
+/* The palette shows a capsule as the node that it becomes. A row's spec has no adapter; any will do to read the rest.
+ */
 static int list_type(void *arg, const json_t *row)
 {
     struct listing *l = arg;
     TL_AUTO_JSON json_t *json = json_copy(json_object_get(row, "spec"));
     struct tl_cap_spec *spec = NULL;
-    if (!json || json_object_set_new(json, "adapter", json_pack("{s:s,s:s}", "type", "internal", "internalGraphRef", "private-dag://sealed")) < 0)
+    if (!json ||
+        json_object_set_new(json, "adapter",
+                            json_pack("{s:s,s:s}", "type", "internal", "internalGraphRef", "private-dag://sealed")) < 0)
         return TL_ENOMEM;
     int err = tl_cap_spec_parse(json, &spec, NULL);
     if (err)
         return err == TL_ENOMEM ? err : 0; /* not a spec: its capsule cannot be opened either */
-    json_t *type = node_type("capsule", spec->display_name, tl_json_str(spec->json, "description"), 1, spec->inputs, spec->outputs, spec->params, l->admin);
+    json_t *type = node_type("capsule", spec->display_name, tl_json_str(spec->json, "description"), 1, spec->inputs,
+                             spec->outputs, spec->params, l->admin);
     json_t *out = json_object_get(json_object_get(type, "ports"), "out");
     int bad = json_array_append_new(out, json_pack("{s:s,s:s}", "name", "summary", "type", "json"));
     bad |= json_array_append_new(out, json_pack("{s:s,s:s}", "name", "evidence_refs", "type", "string[]"));
@@ -353,7 +366,8 @@ int tl_cat_node_types(struct tl_catalog *cat, const char *org, bool admin, json_
         const struct tl_op *op = ops[i];
         if (op->flags & TL_OP_PRIVATE || strcmp(op->name, "capsule") == 0)
             continue;
-        if (json_array_append_new(l.items, node_type(op->name, op->title, op->doc, op->revision, op->ports, op->ports, op->params, admin)) < 0)
+        if (json_array_append_new(l.items, node_type(op->name, op->title, op->doc, op->revision, op->ports, op->ports,
+                                                     op->params, admin)) < 0)
             err = TL_ENOMEM;
     }
     if (!err)

@@ -1,5 +1,6 @@
-/* The built-in files, part of the program. The list is catalog/builtin_list.def; the Makefile names the files as prerequisites of this object, for .incbin is
- * invisible to the compiler's dependencies. Paths are relative to the folder that the compiler runs in: the top of the sources. */
+/* The built-in files, part of the program. The list is catalog/builtin_list.def; the Makefile names the files as
+ * prerequisites of this object, for .incbin is invisible to the compiler's dependencies. Paths are relative to the
+ * folder that the compiler runs in: the top of the sources. */
 #include "catalog/builtin.h"
 
 #define EMBED(sym, file)                                                                                               \
@@ -21,7 +22,8 @@
 
 const struct tl_builtin_file tl_builtin_files[] = {
 #define ROW(kind, sym, file) {kind, file, tl_embed_##sym, tl_embed_##sym##_end},
-#define CAPSULE(sym, dir) ROW(TL_BUILTIN_SPEC, sym##_spec, dir "/spec.json") ROW(TL_BUILTIN_PRIVATE, sym##_private, dir "/private.json")
+#define CAPSULE(sym, dir)                                                                                              \
+    ROW(TL_BUILTIN_SPEC, sym##_spec, dir "/spec.json") ROW(TL_BUILTIN_PRIVATE, sym##_private, dir "/private.json")
 #define TEMPLATE(sym, file) ROW(TL_BUILTIN_TEMPLATE, sym, file)
 #define PATTERNS(sym, file) ROW(TL_BUILTIN_PATTERNS, sym, file)
 #include "catalog/builtin_list.def"

@@ -112,8 +112,7 @@ static bool intact(const json_t *rows, const char *id, const json_t *versions)
 {
     const char *version;
     json_t *digest;
-    json_object_foreach((json_t *)(uintptr_t)versions, version, digest)
-    {
+    json_object_foreach((json_t *)(uintptr_t)versions, version, digest) {
         const char *is = digest_in(rows, id, version), *was = json_string_value(digest);
         if (!is || !was || strcmp(is, was) != 0)
             return false;
@@ -126,7 +125,9 @@ static bool on_top(const json_t *versions, const char *version)
 {
     const char *marked;
     json_t *digest;
-    json_object_foreach((json_t *)(uintptr_t)versions, marked, digest) if (tl_cap_version_compare(version, marked) <= 0) return false;
+    json_object_foreach((json_t *)(uintptr_t)versions, marked, digest)
+        if (tl_cap_version_compare(version, marked) <= 0)
+            return false;
     return true;
 }
 
@@ -144,12 +145,15 @@ int tl_high_check(const json_t *rows, json_t *marks, json_t **ret_refused, bool 
     const char *id;
     int bad = refused ? 0 : -1;
     *ret_raised = false;
-    json_object_foreach(marks, id, versions) if (!intact(rows, id, versions)) bad |= json_array_append_new(refused, json_string(id));
+    json_object_foreach(marks, id, versions)
+        if (!intact(rows, id, versions))
+            bad |= json_array_append_new(refused, json_string(id));
     /* Rows come in key order, not in the order of versions: all are judged against the marks as they were. */
     TL_AUTO_JSON json_t *before = json_deep_copy(marks);
     for (size_t i = 0; i < json_array_size(rows) && before && !bad; i++) {
         const json_t *row = json_array_get(rows, i);
-        const char *is = tl_json_str(row, "id"), *version = tl_json_str(row, "version"), *digest = tl_json_str(row, "digest");
+        const char *is = tl_json_str(row, "id"), *version = tl_json_str(row, "version"),
+                   *digest = tl_json_str(row, "digest");
         if (!is || !version || !digest || !tl_cap_version_valid(version))
             continue;
         const json_t *known = json_object_get(before, is);

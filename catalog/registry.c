@@ -78,7 +78,8 @@ int tl_reg_rows(struct tl_db *db, const char *id, json_t **ret)
 bool tl_reg_visible(const json_t *row, const char *org)
 {
     const char *owner = tl_json_str(row, "owner"), *state = tl_json_str(row, "state");
-    return owner && state && strcmp(state, "active") == 0 && (strcmp(owner, org) == 0 || strcmp(owner, TL_ORG_BUILTIN) == 0);
+    return owner && state && strcmp(state, "active") == 0 &&
+           (strcmp(owner, org) == 0 || strcmp(owner, TL_ORG_BUILTIN) == 0);
 }
 
 const json_t *tl_reg_newest(const json_t *rows, const char *id, const char *org)
@@ -91,7 +92,8 @@ const json_t *tl_reg_newest(const json_t *rows, const char *id, const char *org)
         if (!is || !version || strcmp(is, id) != 0 || !tl_reg_visible(row, org))
             continue;
         bool pre = strchr(version, '-') != NULL;
-        if (!best || (best_pre && !pre) || (best_pre == pre && tl_cap_version_compare(version, tl_json_str(best, "version")) > 0)) {
+        if (!best || (best_pre && !pre) ||
+            (best_pre == pre && tl_cap_version_compare(version, tl_json_str(best, "version")) > 0)) {
             best = row;
             best_pre = pre;
         }
@@ -152,7 +154,8 @@ int tl_reg_put(struct tl_txn *txn, const struct tl_reg_item *item)
     if (!err)
         err = tl_txn_put(txn, TL_TBL_SEALED, item->sealed.digest, TL_DIGEST_LEN, item->sealed.blob, item->sealed.len);
     if (!err)
-        err = tl_txn_put(txn, TL_TBL_WRAP, item->sealed.digest, TL_DIGEST_LEN, item->sealed.wrap, item->sealed.wrap_len);
+        err =
+            tl_txn_put(txn, TL_TBL_WRAP, item->sealed.digest, TL_DIGEST_LEN, item->sealed.wrap, item->sealed.wrap_len);
     return err;
 }
 

@@ -1,5 +1,5 @@
-/* The registry: which capsule versions there are, whose they are, and where their sealed bytes lie. Rows are facts that a client may see; the spec in a row is
- * for lists only, and running takes the one inside the seal. */
+/* The registry: which capsule versions there are, whose they are, and where their sealed bytes lie. Rows are facts that
+ * a client may see; the spec in a row is for lists only, and running takes the one inside the seal. */
 #ifndef TL_CATALOG_REGISTRY_H
 #define TL_CATALOG_REGISTRY_H
 
@@ -8,7 +8,9 @@
 
 #include <jansson.h>
 
-/* A row: {"id","version","owner","state":"active"|"revoked","digest":hex,"source":hex|absent,"created_at","spec":{without adapter}}. */
+/* A row:
+ * {"id","version","owner","state":"active"|"revoked","digest":hex,"source":hex|absent,"created_at","spec":{without
+ * adapter}}. */
 
 /* The row of id@version whoever owns it; TL_ENOTFOUND. *ret owned. */
 int tl_reg_row(struct tl_db *db, const char *id, const char *version, json_t **ret);
@@ -16,11 +18,13 @@ int tl_reg_row(struct tl_db *db, const char *id, const char *version, json_t **r
 int tl_reg_rows(struct tl_db *db, const char *id, json_t **ret);
 /* Whether org may use what the row names: its own, and the built-ins. */
 bool tl_reg_visible(const json_t *row, const char *org);
-/* The newest visible version among rows of one id: a release before pre-releases. Borrowed; NULL where there is none. */
+/* The newest visible version among rows of one id: a release before pre-releases. Borrowed; NULL where there is none.
+ */
 const json_t *tl_reg_newest(const json_t *rows, const char *id, const char *org);
 bool tl_reg_digest(const json_t *row, uint8_t ret[TL_DIGEST_LEN]);
 
-/* Sealed bytes and wrap of a digest, malloc'd: for tl_capsules_open, arg is the struct tl_db. TL_ECAPSULE where they are not there. */
+/* Sealed bytes and wrap of a digest, malloc'd: for tl_capsules_open, arg is the struct tl_db. TL_ECAPSULE where they
+ * are not there. */
 int tl_reg_fetch(void *db, const uint8_t digest[TL_DIGEST_LEN], struct tl_capsule_bytes *ret);
 
 /* What publishing one version writes, all in one transaction with others. */

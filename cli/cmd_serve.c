@@ -169,8 +169,9 @@ const struct tl_cmd tl_cmd_serve = {
         "  --listen HOST:PORT  default 127.0.0.1:8484; port 0 takes any free one\n"
         "  --web DIR           the files of the browser's canvas\n\n"
         "Environment: TALOS_WORKER (the talos-worker program; default: beside talos), ALLOW_INPUT_FALLBACKS=true (a "
-        "capsule's missing\n"
-        "required inputs take defaults).\n\n"
+        "capsule's\n"
+        "missing required inputs take defaults), TALOS_LLM_URL and TALOS_LLM_MODEL (a language model; see "
+        "docs/operations.md).\n\n"
         "Exit status: 0 ended by a signal; 2 wrong usage; 4 the data directory or the address is in use; 5 the storage "
         "failed.\n",
     .run = run,

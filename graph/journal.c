@@ -12,14 +12,9 @@
 
 enum { PROGRESS_EVERY_US = 50 * 1000, BATCH_EVENTS = 4 };
 
-struct event {
-    uint64_t seq;
-    char *text;
-};
-
 struct batch {
     struct tl_run *run; /* a reference */
-    struct event events[BATCH_EVENTS];
+    struct tl_event events[BATCH_EVENTS];
     size_t nevents;
     struct tl_kept *kept;
     char *record;
@@ -73,8 +68,7 @@ static void free_batch(struct batch *b)
     tl_exec_commits(exec, -1);
 }
 
-/* An event's text, in the seed's order of fields (capsule-node-spec.md §5.3). Takes payload. */
-static char *event_text(const char *run_id, uint64_t seq, const char *type, json_t *payload)
+char *tl_journal_event_text(const char *run_id, uint64_t seq, const char *type, json_t *payload)
 {
     char id[TL_ID_TEXT + 24], ts[TL_TIME_TEXT];
     snprintf(id, sizeof(id), "%s:%llu", run_id, (unsigned long long)seq);
@@ -86,10 +80,10 @@ static char *event_text(const char *run_id, uint64_t seq, const char *type, json
 
 static int add_event(struct batch *b, struct tl_journal *j, const char *type, json_t *payload)
 {
-    char *text = payload ? event_text(j->run->id_text, j->seq + 1, type, payload) : NULL;
+    char *text = payload ? tl_journal_event_text(j->run->id_text, j->seq + 1, type, payload) : NULL;
     if (!text)
         return TL_ENOMEM;
-    b->events[b->nevents++] = (struct event){.seq = ++j->seq, .text = text};
+    b->events[b->nevents++] = (struct tl_event){.seq = ++j->seq, .text = text};
     return 0;
 }
 
@@ -133,7 +127,7 @@ static const char *record_status(const struct tl_journal *j)
     return j->end_status ? j->end_status : j->start_due ? "queued" : "running";
 }
 
-static char *record_text(struct tl_run *run, const char *status, double progress, uint64_t seq, const json_t *end_payload)
+char *tl_journal_record_text(struct tl_run *run, const char *status, double progress, uint64_t seq, const json_t *end_payload)
 {
     char created[TL_TIME_TEXT], now[TL_TIME_TEXT], started[TL_TIME_TEXT];
     tl_time_text(run->created_ms, created);
@@ -157,7 +151,7 @@ static char *record_text(struct tl_run *run, const char *status, double progress
     return tl_json_text(r);
 }
 
-static int put_event(struct tl_txn *txn, const struct tl_id *run, const struct event *e)
+int tl_journal_put_event(struct tl_txn *txn, const struct tl_id *run, const struct tl_event *e)
 {
     uint8_t k[TL_ID_LEN + 8];
     memcpy(k, run->b, TL_ID_LEN);
@@ -171,7 +165,7 @@ static int put_batch(struct tl_txn *txn, void *arg)
     const struct tl_id *id = &b->run->id;
     int err = tl_txn_put(txn, TL_TBL_RUN, id->b, TL_ID_LEN, b->record, strlen(b->record));
     for (size_t i = 0; !err && i < b->nevents; i++)
-        err = put_event(txn, id, &b->events[i]);
+        err = tl_journal_put_event(txn, id, &b->events[i]);
     for (const struct tl_kept *k = b->kept; !err && k; k = k->next)
         err = tl_result_put(txn, b->run->org, k);
     if (!err && b->end) {
@@ -233,7 +227,7 @@ static int fill_batch(struct batch *b, struct tl_journal *j, int64_t now)
     b->kept = j->kept;
     j->kept = NULL;
     b->end = j->end_payload != NULL;
-    b->record = err ? NULL : record_text(j->run, record_status(j), j->percent, j->seq, j->end_payload);
+    b->record = err ? NULL : tl_journal_record_text(j->run, record_status(j), j->percent, j->seq, j->end_payload);
     return b->record ? 0 : TL_ENOMEM;
 }
 
@@ -363,34 +357,6 @@ void tl_journal_suspend(struct tl_run *run)
         j->wants_flush = true;
 }
 
-/* The run's first commit: record, document, indexes and run.queued in one transaction. */
-struct first {
-    struct tl_exec *exec;
-    struct tl_run *run;
-    char *record, *doc;
-    struct event queued;
-    void (*started)(void *arg, int err, const struct tl_id *id);
-    void *arg;
-};
-
-static int put_first(struct tl_txn *txn, void *arg)
-{
-    const struct first *f = arg;
-    const struct tl_id *id = &f->run->id;
-    uint8_t by_org[TL_ORG_MAX + TL_ID_LEN];
-    size_t n = strlen(f->run->org) + 1;
-    memcpy(by_org, f->run->org, n);
-    memcpy(by_org + n, id->b, TL_ID_LEN);
-    int err = tl_txn_add(txn, TL_TBL_RUN, id->b, TL_ID_LEN, f->record, strlen(f->record));
-    if (!err)
-        err = tl_txn_put(txn, TL_TBL_RUN_DOC, id->b, TL_ID_LEN, f->doc, strlen(f->doc));
-    if (!err)
-        err = tl_txn_put(txn, TL_TBL_RUN_ORG, by_org, n + TL_ID_LEN, "", 0);
-    if (!err)
-        err = tl_txn_put(txn, TL_TBL_RUN_LIVE, id->b, TL_ID_LEN, "", 0);
-    return err ? err : put_event(txn, id, &f->queued);
-}
-
 static void begin(struct tl_task *task)
 {
     struct tl_run *run = (struct tl_run *)((char *)task - offsetof(struct tl_run, begin_task));
@@ -406,55 +372,4 @@ void tl_journal_begin(struct tl_run *run)
     run->begin_task.fn = begin;
     tl_run_ref(run);
     tl_exec_ready(run->exec, &run->begin_task);
-}
-
-static void free_first(struct first *f)
-{
-    struct tl_exec *exec = f->exec;
-    tl_run_unref(f->run);
-    free(f->record);
-    free(f->doc);
-    free(f->queued.text);
-    free(f);
-    tl_exec_commits(exec, -1);
-}
-
-static void first_done(void *arg, int err)
-{
-    struct first *f = arg;
-    struct tl_run *run = f->run;
-    const struct tl_exec_conf *conf = &run->exec->conf;
-    if (!err) {
-        tl_exec_add_live(run->exec, run);
-        if (conf->notify)
-            conf->notify(conf->arg, &run->id, 1, false);
-    }
-    if (f->started)
-        f->started(f->arg, err, &run->id);
-    if (!err)
-        tl_journal_begin(run);
-    free_first(f);
-}
-
-int tl_run_start(struct tl_exec *exec, const struct tl_run_req *req, void (*started)(void *arg, int err, const struct tl_id *id), void *arg)
-{
-    struct tl_id id = tl_id_new();
-    struct first *f = tl_calloc(1, sizeof(*f));
-    if (!f)
-        return TL_ENOMEM;
-    *f = (struct first){.exec = exec, .started = started, .arg = arg};
-    tl_exec_commits(exec, 1);
-    int err = tl_run_make(exec, req, &id, &f->run);
-    if (!err)
-        err = tl_journal_new(f->run, 1, false);
-    if (!err) {
-        f->doc = tl_json_text(req->doc);
-        f->record = record_text(f->run, "queued", 0, 1, NULL);
-        f->queued = (struct event){
-            .seq = 1, .text = event_text(f->run->id_text, 1, "run.queued", json_pack("{s:i}", "nodes", (int)req->plan->nwanted))};
-        err = f->doc && f->record && f->queued.text ? tl_db_submit(exec->conf.db, put_first, f, first_done) : TL_ENOMEM;
-    }
-    if (err)
-        free_first(f);
-    return err;
 }

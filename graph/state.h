@@ -1,5 +1,5 @@
-/* What a run is made of while it lives. Private to graph/: exec.c (threads and queues), run.c (nodes of a run), op_ctx.c (what ops
- * call), journal.c (events and records), result.c (results kept).
+/* What a run is made of while it lives. Private to graph/: exec.c (threads and queues), start.c (a run's first commit, and going on), run.c
+ * (its nodes), op_ctx.c (what ops call), journal.c (events and records), result.c (results kept), read.c.
  *
  * Locks: run->lock guards everything of a run that changes, nodes included; exec->lock guards queues and the table of live runs. A run's lock may be held when the
  * executor's is taken, never the other way round. Neither is held while an op, a hook or the database's update runs. */
@@ -129,14 +129,24 @@ void tl_run_begin(struct tl_run *run);                              /* queues th
 void tl_run_stop(struct tl_run *run, int err, const char *node, const char *message); /* the first reason counts; cancels what runs */
 void tl_run_node_ended(struct tl_op_ctx *ctx);                      /* ctx is done; takes it */
 struct tl_run *tl_run_root(struct tl_run *run);
-int tl_run_make(struct tl_exec *exec, const struct tl_run_req *req, const struct tl_id *id, struct tl_run **ret); /* an outermost run, not yet begun */
+
+/* read.c */
+int tl_run_read_record(struct tl_txn *txn, const struct tl_id *id, json_t **ret);
 
 /* op_ctx.c */
 struct tl_op_ctx *tl_op_ctx_new(struct tl_run *run, uint32_t node);
 void tl_op_ctx_free(struct tl_op_ctx *ctx);
 void tl_op_ctx_cancel(struct tl_op_ctx *ctx); /* calls on_cancel once; run->lock must be held and is held again on return */
 
-/* journal.c: events of an outermost run. Each is called with run->lock held. */
+/* journal.c: events of an outermost run. Those that take a run are called with run->lock held. */
+struct tl_event {
+    uint64_t seq;
+    char *text;
+};
+/* An event's text in the seed's order of fields (capsule-node-spec.md §5.3), takes payload; a record's text. Both owned, NULL on want of memory. */
+char *tl_journal_event_text(const char *run_id, uint64_t seq, const char *type, json_t *payload);
+char *tl_journal_record_text(struct tl_run *run, const char *status, double progress, uint64_t seq, const json_t *end_payload);
+int tl_journal_put_event(struct tl_txn *txn, const struct tl_id *run, const struct tl_event *e);
 int tl_journal_new(struct tl_run *run, uint64_t seq, bool started);
 void tl_journal_free(struct tl_journal *journal);
 void tl_journal_node_changed(struct tl_run *run, uint32_t node);

@@ -4,6 +4,7 @@
 #include "base/err.h"
 #include "base/hash.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -86,8 +87,8 @@ static bool parse_entry(struct tl_bytes value, const char *kind, int64_t now, st
     if (!k || strcmp(k, kind) != 0 || ret->exp <= now || ret->role == TL_ROLE_NONE || !tl_token_name_ok(sub) ||
         !tl_token_name_ok(org))
         return false;
-    strcpy(ret->sub, sub);
-    strcpy(ret->org, org);
+    snprintf(ret->sub, sizeof(ret->sub), "%s", sub);
+    snprintf(ret->org, sizeof(ret->org), "%s", org);
     return true;
 }
 

@@ -331,8 +331,8 @@ void tl_idem_start_run(struct tl_req *req, const char *kind, json_t *doc, json_t
     f->plan = tl_plan_ref(plan);
     f->reply = reply;
     f->now_ms = tl_now_ms();
-    strcpy(f->org, req->claims.org);
-    strcpy(f->sub, req->claims.sub);
+    memcpy(f->org, req->claims.org, sizeof(f->org));
+    memcpy(f->sub, req->claims.sub, sizeof(f->sub));
     if (!req->head.idempotency_key) {
         start(f);
         return;

@@ -180,9 +180,9 @@ static void call(struct tl_req *req)
             media = tl_file_check_media(srv->conf.db, req->claims.org, graph, "$canvas", &diag);
         err = media < 0 ? media : tl_diag_any(&diag) ? TL_EINVAL : err;
     }
-    if (err == TL_ENOTFOUND)
-        tl_reply_err(req, err, NULL);
-    else if (err < 0)
+    if (err == TL_ENOTFOUND && tl_diag_any(&diag))
+        err = TL_EINVAL; /* a node that cannot be there for want of its name is not an unknown one */
+    if (err < 0)
         tl_reply_diag(req, err, &diag);
     else
         tl_idem_start_run(req, TL_KIND_CAPSULE, doc, meta, plan, tl_json_bool(body, "async_mode", false) ? reply_async : reply_wait);

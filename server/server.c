@@ -10,6 +10,7 @@
 #include "server/stream.h"
 #include "server/wait.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 #include <time.h>
@@ -138,8 +139,8 @@ char *tl_server_login_path(struct tl_server *srv, const char *org, const char *s
     struct tl_str path = {0};
     if (!tl_token_name_ok(org) || !tl_token_name_ok(sub))
         return NULL;
-    strcpy(who.org, org);
-    strcpy(who.sub, sub);
+    snprintf(who.org, sizeof(who.org), "%s", org);
+    snprintf(who.sub, sizeof(who.sub), "%s", sub);
     if (tl_auth_login_code(srv->conf.db, &who, code) < 0)
         return NULL;
     tl_str_printf(&path, "/login?code=%s", code);

@@ -1,4 +1,4 @@
-/* palette.light: puts the palette at the key light: its mean lightness goes to the key, its spread grows with contrast; what would fall below 0.08 or
+/* palette.light: puts the palette at the key light: its mean lightness goes to the key, its spread grows with contrast; what would fall below 0.12 or
  * rise above 0.97 is compressed on its side of the key, not cut off. */
 #include "capsules/craft/op.h"
 
@@ -32,7 +32,7 @@ static int run(struct tl_op_ctx *ctx)
         below = v[i].l - s.light < below ? v[i].l - s.light : below;
         above = v[i].l - s.light > above ? v[i].l - s.light : above;
     }
-    double down = tl_craft_clamp(key - 0.08, 0, 1), up = tl_craft_clamp(0.97 - key, 0, 1);
+    double down = tl_craft_clamp(key - 0.12, 0, 1), up = tl_craft_clamp(0.97 - key, 0, 1);
     down = -below * scale > down ? down / -below : scale;
     up = above * scale > up ? up / above : scale;
     for (size_t i = 0; i < n; i++)

@@ -1,5 +1,6 @@
-/* Unseal throughput over the same libsodium primitives called bare: hash of the blob, signature, stream, in turns so that both see the same machine. Prints the
- * median of the ratios of rates for each size (1 is bare), and last "unseal" with the smallest of them. */
+/* Unseal throughput over the same libsodium primitives called bare: hash of the blob, signature, stream, in turns so
+ * that both see the same machine. Prints the median of the ratios of rates for each size (1 is bare), and last "unseal"
+ * with the smallest of them. */
 #include "capsules/seal.h"
 
 #include "base/hash.h"
@@ -27,7 +28,8 @@ static int64_t now_ns(void)
     return t.tv_sec * 1000000000LL + t.tv_nsec;
 }
 
-/* What cannot be left out: BLAKE2b over all, one signature, the stream with its additional data. No checks of form, no padding, no wiping. */
+/* What cannot be left out: BLAKE2b over all, one signature, the stream with its additional data. No checks of form, no
+ * padding, no wiping. */
 static void open_bare(const struct bare *b)
 {
     uint8_t text[80], ad[40] = {0};
@@ -91,7 +93,8 @@ static void make(struct bare *b, size_t padded)
         size_t n = padded - at < TL_SEAL_CHUNK ? padded - at : TL_SEAL_CHUNK;
         ad[32] = (uint8_t)i;
         crypto_secretstream_xchacha20poly1305_push(&st, p, NULL, b->room + at, n, ad, 40,
-                                                   at + n == padded ? crypto_secretstream_xchacha20poly1305_TAG_FINAL : 0);
+                                                   at + n == padded ? crypto_secretstream_xchacha20poly1305_TAG_FINAL
+                                                                    : 0);
         p += n + 17;
     }
     memcpy(text, "talos-capsule-v1", 16);

@@ -9,7 +9,7 @@ import net from 'node:net';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import zlib from 'node:zlib';
-import { Server, talos, tempDir, top } from '../crash/server.mjs';
+import { Server, sleep, talos, tempDir, top } from '../crash/server.mjs';
 import { Scanner, dresses } from './scan.mjs';
 
 const build = process.env.TALOS_BUILD ?? path.join(top, 'build');
@@ -47,7 +47,8 @@ function parrot() {
   return new Promise((done) => {
     const listener = http.createServer((req, res) => {
       const parts = [];
-      req.on('data', (part) => parts.push(part)).on('end', () => {
+      req.on('data', (part) => parts.push(part)).on('end', async () => {
+        await sleep(120); // long enough for the capsule to report how far it is meanwhile
         const body = Buffer.concat(parts).toString();
         asked.push(body);
         if (asked.length % 3 === 0) {

@@ -18,6 +18,7 @@
  * noted as dwrite. A test may include this file instead of preloading it: a definition in the program is found before libc's. shim_hook then
  * sees each note; shim_fail_sync and shim_fail_dwrite are the N.
  */
+#include <ctype.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -124,9 +125,10 @@ static void add_ids(struct ids *ids, const void *bytes, size_t len)
     const char *p = bytes, *end = p + len;
     while (p < end && (p = memmem(p, (size_t)(end - p), mark, sizeof(mark) - 1)) != NULL) {
         p += sizeof(mark) - 1;
-        const char *quote = memchr(p, '"', (size_t)(end - p));
-        size_t n = quote ? (size_t)(quote - p) : 0;
-        if (!n || n > SHIM_ID_MAX)
+        size_t n = 0; /* unused room in a page holds pieces of what was there: only what looks like an id is one */
+        while (p + n < end && n <= SHIM_ID_MAX && (isalnum((unsigned char)p[n]) || strchr("-:._", p[n])) && p[n])
+            n++;
+        if (!n || n > SHIM_ID_MAX || p + n == end || p[n] != '"')
             continue;
         if (ids->len + n + 1 > sizeof(ids->line)) {
             note(ids->what, ids->fd, ids->path, ids->line, ids->len);

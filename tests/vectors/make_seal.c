@@ -1,6 +1,7 @@
-/* Makes tests/vectors/seal: a second implementation of the sealed blob, written from SPEC.md section 6 on libsodium alone. Run it from the top of the sources
- * when the format changes:  gcc -std=c17 -D_GNU_SOURCE -o /tmp/make_seal tests/vectors/make_seal.c -lsodium && /tmp/make_seal
- * Its randomness is a fixed stream, so that it always makes the same files. */
+/* Makes tests/vectors/seal: a second implementation of the sealed blob, written from SPEC.md section 6 on libsodium
+ * alone. Its randomness is a fixed stream, so that it always makes the same files. When the format changes, from the
+ * top of the sources:
+ *     gcc -std=c17 -D_GNU_SOURCE -o /tmp/make_seal tests/vectors/make_seal.c -lsodium && /tmp/make_seal */
 #include <sodium.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -13,7 +14,8 @@ struct spec {
     const char *file, *org, *capsule, *version;
     size_t len;
     /* How it is made wrong, if at all. */
-    int no_final_tag, early_final_tag, dirty_padding, long_length, wrong_commit, plain_ad, swap_chunks, over_padded, zero_length, huge_length, lying_header;
+    int no_final_tag, early_final_tag, dirty_padding, long_length, wrong_commit, plain_ad, swap_chunks, over_padded,
+        zero_length, huge_length, lying_header;
 };
 
 static unsigned char blob[2 * MAX], room[MAX], dek[32], author_pk[32], author_sk[64];
@@ -27,7 +29,8 @@ static const char *impl_name(void)
 static void impl_buf(void *const buf, const size_t size)
 {
     unsigned char seed[32];
-    crypto_generichash(seed, 32, (unsigned char *)&stream_pos, 8, (const unsigned char *)"talos vectors randomness", 24);
+    crypto_generichash(seed, 32, (unsigned char *)&stream_pos, 8, (const unsigned char *)"talos vectors randomness",
+                       24);
     stream_pos++;
     randombytes_buf_deterministic(buf, size, seed);
 }
@@ -68,7 +71,11 @@ static size_t make(const struct spec *s)
         padded *= 2;
     memset(room, 0, sizeof(room));
     for (int i = 0; i < 8; i++)
-        room[i] = (unsigned char)((s->huge_length ? UINT64_MAX : s->long_length ? padded : s->zero_length ? 0 : s->len) >> (8 * i));
+        room[i] = (unsigned char)((s->huge_length   ? UINT64_MAX
+                                   : s->long_length ? padded
+                                   : s->zero_length ? 0
+                                                    : s->len) >>
+                                  (8 * i));
     for (size_t i = 0; i < s->len && !s->zero_length; i++)
         room[8 + i] = (unsigned char)(i * 7 + s->len);
     if (s->dirty_padding)
@@ -101,8 +108,11 @@ static size_t make(const struct spec *s)
         for (int k = 0; k < 8; k++)
             ad[32 + k] = (unsigned char)(i >> (8 * k));
         int last = (i + 1) * CHUNK >= padded;
-        unsigned char tag = (last && !s->no_final_tag) || (s->early_final_tag && i == 0) ? crypto_secretstream_xchacha20poly1305_TAG_FINAL : 0;
-        crypto_secretstream_xchacha20poly1305_push(&st, blob + at, NULL, room + i * CHUNK, n, s->plain_ad ? NULL : ad, s->plain_ad ? 0 : 40, tag);
+        unsigned char tag = (last && !s->no_final_tag) || (s->early_final_tag && i == 0)
+                                ? crypto_secretstream_xchacha20poly1305_TAG_FINAL
+                                : 0;
+        crypto_secretstream_xchacha20poly1305_push(&st, blob + at, NULL, room + i * CHUNK, n, s->plain_ad ? NULL : ad,
+                                                   s->plain_ad ? 0 : 40, tag);
         at += n + 17;
     }
     if (s->swap_chunks)
@@ -112,7 +122,8 @@ static size_t make(const struct spec *s)
             blob[first + CHUNK + 17 + i] = t;
         }
     if (s->lying_header)
-        blob[13 + 2 + strlen(s->capsule) + 2]++; /* the version's first digit: all that is inside is bound to the true one */
+        blob[13 + 2 + strlen(s->capsule) +
+             2]++; /* the version's first digit: all that is inside is bound to the true one */
     unsigned char signed_text[80];
     memcpy(signed_text, "talos-capsule-v1", 16);
     crypto_generichash(signed_text + 16, 64, blob, at, NULL, 0);
@@ -129,7 +140,8 @@ static size_t make(const struct spec *s)
     memcpy(all + 64, blob + at - 64, 64);
     crypto_generichash(digest, 32, all, 128, NULL, 0);
     crypto_generichash(plain, 32, room + 8, s->len, NULL, 0);
-    fprintf(list, "  {\"file\":\"%s\",\"org\":\"%s\",\"capsule\":\"%s\",\"version\":\"%s\",", s->file, s->org, s->capsule, s->version);
+    fprintf(list, "  {\"file\":\"%s\",\"org\":\"%s\",\"capsule\":\"%s\",\"version\":\"%s\",", s->file, s->org,
+            s->capsule, s->version);
     hex("author_public", author_pk, 32, ",");
     hex("dek", dek, 32, ",");
     hex("digest", digest, 32, ",");
@@ -187,9 +199,12 @@ static void bad_resigned(const char *base, size_t key_at, size_t len)
     crypto_sign_detached(sig, NULL, text_, 80, sk);
     sodium_bin2hex(a, sizeof(a), pk, 32);
     sodium_bin2hex(b, sizeof(b), sig, 64);
-    snprintf(more, sizeof(more), ",\"splice\":[{\"at\":%zu,\"hex\":\"%s\"},{\"at\":%zu,\"hex\":\"%s\"}]", key_at, a, len - 64, b);
+    snprintf(more, sizeof(more), ",\"splice\":[{\"at\":%zu,\"hex\":\"%s\"},{\"at\":%zu,\"hex\":\"%s\"}]", key_at, a,
+             len - 64, b);
     bad("stripped and signed by another, the enrolled author expected", base, more);
-    snprintf(more, sizeof(more), ",\"author_public\":\"%s\",\"splice\":[{\"at\":%zu,\"hex\":\"%s\"},{\"at\":%zu,\"hex\":\"%s\"}]", a, key_at, a, len - 64, b);
+    snprintf(more, sizeof(more),
+             ",\"author_public\":\"%s\",\"splice\":[{\"at\":%zu,\"hex\":\"%s\"},{\"at\":%zu,\"hex\":\"%s\"}]", a,
+             key_at, a, len - 64, b);
     bad("stripped and signed by another, who is enrolled too", base, more);
     snprintf(more, sizeof(more), ",\"splice\":[{\"at\":%zu,\"hex\":\"%s\"}]", len - 64, b);
     bad("the signature of another", base, more);
@@ -202,7 +217,11 @@ int main(void)
         {.file = "good-small.tlscap", .org = "talos", .capsule = "auteur.test", .version = "1.0.0", .len = 1},
         {.file = "good-full.tlscap", .org = "talos", .capsule = "auteur.test", .version = "1.0.1", .len = 16376},
         {.file = "good-next.tlscap", .org = "acme", .capsule = "a", .version = "2.0.0-rc.1", .len = 16377},
-        {.file = "good-chunks.tlscap", .org = "acme", .capsule = "studio.long-name_with.parts", .version = "10.20.30", .len = 70000},
+        {.file = "good-chunks.tlscap",
+         .org = "acme",
+         .capsule = "studio.long-name_with.parts",
+         .version = "10.20.30",
+         .len = 70000},
     };
     static const struct spec wrong[] = {
         {.file = "bad-no-final-tag.tlscap", .no_final_tag = 1, .len = 100},
@@ -218,7 +237,8 @@ int main(void)
         {.file = "bad-chunk-order.tlscap", .swap_chunks = 1, .len = 70000},
     };
     unsigned char seed[32];
-    if (randombytes_set_implementation(&impl) || sodium_init() < 0 || !(list = fopen("tests/vectors/seal/vectors.json", "w")))
+    if (randombytes_set_implementation(&impl) || sodium_init() < 0 ||
+        !(list = fopen("tests/vectors/seal/vectors.json", "w")))
         return 1;
     memset(seed, 3, sizeof(seed));
     crypto_sign_seed_keypair(author_pk, author_sk, seed);
@@ -253,7 +273,8 @@ int main(void)
     bad("a newer version", base, ",\"version\":\"1.0.1\"");
     bad("fields run into one another", base, ",\"capsule\":\"auteur.test1\",\"version\":\".0.0\"");
     bad("another key", base, ",\"dek\":\"0000000000000000000000000000000000000000000000000000000000000000\"");
-    bad("another author", base, ",\"author_public\":\"0000000000000000000000000000000000000000000000000000000000000000\"");
+    bad("another author", base,
+        ",\"author_public\":\"0000000000000000000000000000000000000000000000000000000000000000\"");
     bad_resigned(base, key_at, len);
     fprintf(list, "\n]}\n");
     return fclose(list) != 0;

@@ -1,5 +1,5 @@
-/* Sealed capsules over small ops, with a real store and executor: for the tests of the capsule node and of the doors. Ops: pub.text (public), test.echo,
- * test.const, test.fail, test.hold, test.model (private). */
+/* Sealed capsules over small ops, with a real store and executor: for the tests of the capsule node and of the doors.
+ * Ops: pub.text (public), test.echo, test.const, test.fail, test.hold, test.model (private). */
 #ifndef TL_TESTS_UNIT_CAPSULES_SEALED_H
 #define TL_TESTS_UNIT_CAPSULES_SEALED_H
 
@@ -39,8 +39,10 @@ static int echo_run(struct tl_op_ctx *ctx)
     const struct tl_value *v = tl_op_input(ctx, "value");
     return v ? tl_op_output(ctx, "value", tl_value_ref(v)) : 0;
 }
-static const struct tl_port echo_ports[] = {{"value", TL_T_ANY, 0, NULL}, {"value", TL_T_ANY, TL_PORT_OUT, NULL}, {NULL, 0, 0, NULL}};
-static const struct tl_op op_echo = {.name = "test.echo", .revision = 1, .flags = TL_OP_PURE | TL_OP_PRIVATE, .ports = echo_ports, .run = echo_run};
+static const struct tl_port echo_ports[] = {
+    {"value", TL_T_ANY, 0, NULL}, {"value", TL_T_ANY, TL_PORT_OUT, NULL}, {NULL, 0, 0, NULL}};
+static const struct tl_op op_echo = {
+    .name = "test.echo", .revision = 1, .flags = TL_OP_PURE | TL_OP_PRIVATE, .ports = echo_ports, .run = echo_run};
 
 static int const_run(struct tl_op_ctx *ctx)
 {
@@ -48,9 +50,15 @@ static int const_run(struct tl_op_ctx *ctx)
     int err = tl_value_from_json(TL_T_ANY, tl_op_param(ctx, "value")->json, &v, NULL);
     return err ? err : tl_op_output(ctx, "value", v);
 }
-static const struct tl_param const_params[] = {{"value", TL_P_JSON, TL_PARAM_REQUIRED, 0, 0, 0, NULL, NULL, NULL}, {NULL, 0, 0, 0, 0, 0, NULL, NULL, NULL}};
+static const struct tl_param const_params[] = {{"value", TL_P_JSON, TL_PARAM_REQUIRED, 0, 0, 0, NULL, NULL, NULL},
+                                               {NULL, 0, 0, 0, 0, 0, NULL, NULL, NULL}};
 static const struct tl_port const_ports[] = {{"value", TL_T_ANY, TL_PORT_OUT, NULL}, {NULL, 0, 0, NULL}};
-static const struct tl_op op_const = {.name = "test.const", .revision = 1, .flags = TL_OP_PURE | TL_OP_PRIVATE, .ports = const_ports, .params = const_params, .run = const_run};
+static const struct tl_op op_const = {.name = "test.const",
+                                      .revision = 1,
+                                      .flags = TL_OP_PURE | TL_OP_PRIVATE,
+                                      .ports = const_ports,
+                                      .params = const_params,
+                                      .run = const_run};
 
 static int fail_run(struct tl_op_ctx *ctx)
 {
@@ -59,7 +67,12 @@ static int fail_run(struct tl_op_ctx *ctx)
 static const struct tl_param fail_params[] = {{"code", TL_P_NUMBER, TL_PARAM_REQUIRED, 0, 0, 0, NULL, NULL, NULL},
                                               {"message", TL_P_STRING, TL_PARAM_REQUIRED, 0, 0, 0, NULL, NULL, NULL},
                                               {NULL, 0, 0, 0, 0, 0, NULL, NULL, NULL}};
-static const struct tl_op op_fail = {.name = "test.fail", .revision = 1, .flags = TL_OP_PRIVATE, .ports = echo_ports, .params = fail_params, .run = fail_run};
+static const struct tl_op op_fail = {.name = "test.fail",
+                                     .revision = 1,
+                                     .flags = TL_OP_PRIVATE,
+                                     .ports = echo_ports,
+                                     .params = fail_params,
+                                     .run = fail_run};
 
 static void hold_cancel(struct tl_op_ctx *ctx)
 {
@@ -81,7 +94,8 @@ static int hold_run(struct tl_op_ctx *ctx)
     pthread_mutex_unlock(&sx.lock);
     return TL_OP_PENDING;
 }
-static const struct tl_op op_hold = {.name = "test.hold", .revision = 1, .flags = TL_OP_PRIVATE, .ports = echo_ports, .run = hold_run};
+static const struct tl_op op_hold = {
+    .name = "test.hold", .revision = 1, .flags = TL_OP_PRIVATE, .ports = echo_ports, .run = hold_run};
 
 static int model_run(struct tl_op_ctx *ctx)
 {
@@ -93,17 +107,26 @@ static int model_run(struct tl_op_ctx *ctx)
     pthread_mutex_unlock(&sx.lock);
     return tl_op_output(ctx, "value", tl_value_take(TL_T_STRING, json_sprintf("answer %d", n)));
 }
-static const struct tl_op op_model = {.name = "test.model", .revision = 1, .flags = TL_OP_PRIVATE, .ports = const_ports, .run = model_run};
+static const struct tl_op op_model = {
+    .name = "test.model", .revision = 1, .flags = TL_OP_PRIVATE, .ports = const_ports, .run = model_run};
 
 static int text_run(struct tl_op_ctx *ctx)
 {
     return tl_op_output(ctx, "text", tl_value_ref(tl_op_param(ctx, "text")));
 }
-static const struct tl_param text_params[] = {{"text", TL_P_STRING, 0, 0, 0, 0, NULL, "\"\"", NULL}, {NULL, 0, 0, 0, 0, 0, NULL, NULL, NULL}};
-static const struct tl_port text_ports[] = {{"after", TL_T_ANY, TL_PORT_MULTI, NULL}, {"text", TL_T_STRING, TL_PORT_OUT, NULL}, {NULL, 0, 0, NULL}};
-static const struct tl_op op_text = {.name = "pub.text", .revision = 1, .flags = TL_OP_PURE, .ports = text_ports, .params = text_params, .run = text_run};
+static const struct tl_param text_params[] = {{"text", TL_P_STRING, 0, 0, 0, 0, NULL, "\"\"", NULL},
+                                              {NULL, 0, 0, 0, 0, 0, NULL, NULL, NULL}};
+static const struct tl_port text_ports[] = {
+    {"after", TL_T_ANY, TL_PORT_MULTI, NULL}, {"text", TL_T_STRING, TL_PORT_OUT, NULL}, {NULL, 0, 0, NULL}};
+static const struct tl_op op_text = {.name = "pub.text",
+                                     .revision = 1,
+                                     .flags = TL_OP_PURE,
+                                     .ports = text_ports,
+                                     .params = text_params,
+                                     .run = text_run};
 
-static const struct tl_op *const sx_ops[] = {&tl_op_capsule, &op_text, &op_const, &op_echo, &op_fail, &op_hold, &op_model};
+static const struct tl_op *const sx_ops[] = {&tl_op_capsule, &op_text, &op_const, &op_echo,
+                                             &op_fail,       &op_hold, &op_model};
 
 /* In place of capsules/ops.c: a program's own definition comes before an archive's. */
 const struct tl_op *tl_cap_find_op(void *unused, const char *name)
@@ -146,7 +169,8 @@ static int sx_open_capsule(void *arg, const char *org, const char *id, const cha
             continue;
         if (strcmp(sx.made[i].owner, org) != 0 && strcmp(sx.made[i].owner, TL_ORG_BUILTIN) != 0)
             break;
-        struct tl_capsule_ref ref = {.id = {sx.made[i].owner, sx.made[i].id, sx.made[i].version, tl_keyring_author_public(keys_kr)}};
+        struct tl_capsule_ref ref = {
+            .id = {sx.made[i].owner, sx.made[i].id, sx.made[i].version, tl_keyring_author_public(keys_kr)}};
         memcpy(ref.digest, sx.made[i].sealed.digest, TL_DIGEST_LEN);
         return tl_capsules_open(sx.set, &ref, sx_fetch, NULL, ret);
     }
@@ -179,7 +203,8 @@ static __attribute__((unused)) void sx_seal(const char *owner, const char *spec_
     sx.made[i].version = tl_strdup(spec->version);
     sx.made[i].owner = tl_strdup(owner);
     struct tl_seal_id id = {owner, spec->id, spec->version, tl_keyring_author_public(keys_kr)};
-    assert_int_equal(tl_seal(keys_kr, &id, tl_keyring_author_secret(keys_kr), plain, len, sx.locked, &sx.made[i].sealed), 0);
+    assert_int_equal(
+        tl_seal(keys_kr, &id, tl_keyring_author_secret(keys_kr), plain, len, sx.locked, &sx.made[i].sealed), 0);
     tl_wipe_free(plain, len);
     tl_cap_spec_free(spec);
     json_decref(spec_json);
@@ -199,9 +224,16 @@ static void sx_notify(void *arg, const struct tl_id *run, uint64_t seq, bool end
 
 static void sx_start_exec(void)
 {
-    struct tl_exec_conf conf = {.threads = 2, .db = keys_db, .services = &sx.services, .replan = tl_cap_replan, .cache_key = tl_cap_cache_key,
-                                .complete = tl_cap_complete, .notify = sx_notify, .arg = &sx.services};
-    sx.services = (struct tl_services){.db = keys_db, .keyring = keys_kr, .open_capsule = sx_open_capsule, .open_pattern = sx_open_pattern};
+    struct tl_exec_conf conf = {.threads = 2,
+                                .db = keys_db,
+                                .services = &sx.services,
+                                .replan = tl_cap_replan,
+                                .cache_key = tl_cap_cache_key,
+                                .complete = tl_cap_complete,
+                                .notify = sx_notify,
+                                .arg = &sx.services};
+    sx.services = (struct tl_services){
+        .db = keys_db, .keyring = keys_kr, .open_capsule = sx_open_capsule, .open_pattern = sx_open_pattern};
     assert_int_equal(tl_capsules_new(keys_kr, 4, &sx.set), 0);
     assert_int_equal(tl_exec_new(&conf, &sx.exec), 0);
 }
@@ -261,7 +293,8 @@ static __attribute__((unused)) struct tl_id sx_start(const char *org, const char
     int err = tl_cap_call_plan(&sx.services, org, body, canvas, admin, &doc, &meta, &plan, &diag);
     if (err)
         fail_msg("%d %s: %s", err, diag.count ? diag.items[0].path : "", diag.count ? diag.items[0].message : "");
-    struct tl_run_req req = {.org = org, .sub = "tester", .kind = TL_KIND_CAPSULE, .doc = doc, .plan = plan, .meta = meta};
+    struct tl_run_req req = {
+        .org = org, .sub = "tester", .kind = TL_KIND_CAPSULE, .doc = doc, .plan = plan, .meta = meta};
     assert_int_equal(tl_run_start_wait(sx.exec, &req, &id), 0);
     tl_plan_unref(plan);
     return id;
@@ -311,9 +344,11 @@ static __attribute__((unused)) uint64_t sx_rows(const char *org)
 
 /* A spec with inputs, outputs and parameters as given (JSON texts without braces). */
 #define SX_SPEC(id, contracts, inputs, outputs, params)                                                                \
-    "{\"id\":\"" id "\",\"version\":\"1.0.0\",\"displayName\":\"x\",\"patternVersion\":\"v1\",\"inputContracts\":{\"required\":[]" contracts "},"       \
-    "\"outputContracts\":{\"types\":[\"string\",\"json\",\"string[]\",\"number\"]},\"inputs\":{" inputs "},\"outputs\":{" outputs "},"                    \
-    "\"exposedParams\":{" params "},\"policy\":{\"evidence\":\"summary_only\",\"allowRawLogs\":false},"                                                   \
+    "{\"id\":\"" id "\",\"version\":\"1.0.0\",\"displayName\":\"x\",\"patternVersion\":\"v1\",\"inputContracts\":{"    \
+    "\"required\":[]" contracts "},"                                                                                   \
+    "\"outputContracts\":{\"types\":[\"string\",\"json\",\"string[]\",\"number\"]},\"inputs\":{" inputs                \
+    "},\"outputs\":{" outputs "},"                                                                                     \
+    "\"exposedParams\":{" params "},\"policy\":{\"evidence\":\"summary_only\",\"allowRawLogs\":false},"                \
     "\"adapter\":{\"type\":\"internal\",\"internalGraphRef\":\"private-dag://CANARY-ref\"}}"
 
 #endif

@@ -4,23 +4,43 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
-#define EDGE(s, sh, t, th) "{\"source\":\"" s "\",\"sourceHandle\":\"" sh "\",\"target\":\"" t "\",\"targetHandle\":\"" th "\"}"
+#define EDGE(s, sh, t, th)                                                                                             \
+    "{\"source\":\"" s "\",\"sourceHandle\":\"" sh "\",\"target\":\"" t "\",\"targetHandle\":\"" th "\"}"
 #define ENDS "{\"id\":\"CANARY-in\",\"type\":\"graph.input\"},{\"id\":\"CANARY-out\",\"type\":\"graph.output\"}"
 
 /* Hands back what the inside was given. */
 static void seal_echo(const char *owner)
 {
-    sx_seal(owner,
-            SX_SPEC("test.echo", ",\"contextMode\":\"sequential\",\"maxUpstream\":2", "\"text\":{\"type\":\"string\"}",
-                    "\"text\":{\"type\":\"string\"},\"context\":{\"type\":\"json\"},\"level\":{\"type\":\"number\"},\"patterns\":{\"type\":\"string\"}",
-                    "\"level\":{\"type\":\"number\",\"min\":0,\"max\":1,\"step\":0.1,\"default\":0.5,\"visibility\":\"public\"},"
-                    "\"deep\":{\"type\":\"boolean\",\"default\":false,\"visibility\":\"admin\"}"),
-            "{\"nodes\":[" ENDS ",{\"id\":\"CANARY-e\",\"type\":\"test.echo\"},"
-            "{\"id\":\"CANARY-c\",\"type\":\"test.const\",\"data\":{\"params\":{\"value\":[\"db:patterns:p1\",\"CANARY-evidence\"]}}}],\"edges\":[" EDGE(
-                "CANARY-in", "text", "CANARY-e", "value") "," EDGE("CANARY-e", "value", "CANARY-out", "text") "," EDGE("CANARY-in", "upstream_context", "CANARY-out",
-                                                                                                                        "context") ","
-                EDGE("CANARY-in", "param.level", "CANARY-out", "level") "," EDGE("CANARY-in", "pattern_version", "CANARY-out", "patterns") ","
-                    EDGE("CANARY-c", "value", "CANARY-out", "evidence_refs") "," EDGE("CANARY-c", "value", "CANARY-out", "CANARY_undeclared") "]}");
+    sx_seal(
+        owner,
+        SX_SPEC("test.echo", ",\"contextMode\":\"sequential\",\"maxUpstream\":2", "\"text\":{\"type\":\"string\"}",
+                "\"text\":{\"type\":\"string\"},\"context\":{\"type\":\"json\"},\"level\":{\"type\":\"number\"},"
+                "\"patterns\":{\"type\":\"string\"}",
+                "\"level\":{\"type\":\"number\",\"min\":0,\"max\":1,\"step\":0.1,\"default\":0.5,\"visibility\":"
+                "\"public\"},"
+                "\"deep\":{\"type\":\"boolean\",\"default\":false,\"visibility\":\"admin\"}"),
+        "{\"nodes\":[" ENDS ",{\"id\":\"CANARY-e\",\"type\":\"test.echo\"},"
+        "{\"id\":\"CANARY-c\",\"type\":\"test.const\",\"data\":{\"params\":{\"value\":[\"db:patterns:p1\",\"CANARY-"
+        "evidence\"]}}}],\"edges\":[" EDGE("CANARY-in", "text", "CANARY-e", "value") "," EDGE(
+            "CANARY-e", "value", "CANARY-out",
+            "text") "," EDGE("CANARY-in", "upstream_context", "CANARY-out",
+                             "context") "," EDGE("CANARY-in", "param.level", "CANARY-out",
+                                                 "level") "," EDGE("CANARY-in", "pattern_version", "CANARY-out",
+                                                                   "patterns") "," EDGE("CANARY-c", "value",
+                                                                                        "CANARY-out",
+                                                                                        "evidence_refs") "," EDGE("CANA"
+                                                                                                                  "RY-"
+                                                                                                                  "c",
+                                                                                                                  "valu"
+                                                                                                                  "e",
+                                                                                                                  "CANA"
+                                                                                                                  "RY-"
+                                                                                                                  "out",
+                                                                                                                  "CANA"
+                                                                                                                  "RY_"
+                                                                                                                  "unde"
+                                                                                                                  "clar"
+                                                                                                                  "ed") "]}");
 }
 
 #define CALL(more) "{\"capsule_id\":\"test.echo\",\"capsule_version\":\"1.0.0\"" more "}"
@@ -36,7 +56,9 @@ static void a_call_gives_summary_evidence_usage_and_version(void **state)
 {
     (void)state;
     seal_echo("talos");
-    TL_AUTO_JSON json_t *r = sx_call("acme", CALL(",\"inputs\":{\"text\":\"rain\"},\"params\":{\"level\":0.3},\"upstream_context\":{\"a\":1}"), NULL);
+    TL_AUTO_JSON json_t *r = sx_call(
+        "acme", CALL(",\"inputs\":{\"text\":\"rain\"},\"params\":{\"level\":0.3},\"upstream_context\":{\"a\":1}"),
+        NULL);
     assert_string_equal(tl_json_str(r, "status"), "done");
     const json_t *result = json_object_get(r, "result"), *summary = json_object_get(result, "summary");
     assert_string_equal(tl_json_str(summary, "text"), "rain");
@@ -65,19 +87,46 @@ static void the_same_result_is_one_row(void **state)
 {
     (void)state;
     seal_echo("talos");
-    TL_AUTO_JSON json_t *a = sx_call("acme", CALL(",\"inputs\":{\"text\":\"rain\"}"), NULL), *b = sx_call("acme", CALL(",\"inputs\":{\"text\":\"rain\"}"), NULL);
-    TL_AUTO_JSON json_t *c = sx_call("acme", CALL(",\"inputs\":{\"text\":\"snow\"}"), NULL), *d = sx_call("other", CALL(",\"inputs\":{\"text\":\"rain\"}"), NULL);
-    const json_t *ra = json_object_get(json_object_get(a, "result"), "evidence_refs"), *rb = json_object_get(json_object_get(b, "result"), "evidence_refs");
+    TL_AUTO_JSON json_t *a = sx_call("acme", CALL(",\"inputs\":{\"text\":\"rain\"}"), NULL),
+                        *b = sx_call("acme", CALL(",\"inputs\":{\"text\":\"rain\"}"), NULL);
+    TL_AUTO_JSON json_t *c = sx_call("acme", CALL(",\"inputs\":{\"text\":\"snow\"}"), NULL),
+                        *d = sx_call("other", CALL(",\"inputs\":{\"text\":\"rain\"}"), NULL);
+    const json_t *ra = json_object_get(json_object_get(a, "result"), "evidence_refs"),
+                 *rb = json_object_get(json_object_get(b, "result"), "evidence_refs");
     assert_true(json_equal((json_t *)(uintptr_t)ra, (json_t *)(uintptr_t)rb));
-    assert_string_equal(json_string_value(json_array_get(json_object_get(json_object_get(c, "result"), "evidence_refs"), 1)),
-                        "sheet:CREBIT_DERIVED_INSIGHTS:2");
-    assert_string_equal(json_string_value(json_array_get(json_object_get(json_object_get(d, "result"), "evidence_refs"), 1)),
-                        "sheet:CREBIT_DERIVED_INSIGHTS:1");
+    assert_string_equal(
+        json_string_value(json_array_get(json_object_get(json_object_get(c, "result"), "evidence_refs"), 1)),
+        "sheet:CREBIT_DERIVED_INSIGHTS:2");
+    assert_string_equal(
+        json_string_value(json_array_get(json_object_get(json_object_get(d, "result"), "evidence_refs"), 1)),
+        "sheet:CREBIT_DERIVED_INSIGHTS:1");
     assert_int_equal(sx_rows("acme"), 2);
     assert_int_equal(sx_rows("other"), 1);
 }
 
-static int drop_results(struct tl_txn *txn, void *arg);
+/* Alike from outside, with another inside: a kept result of one is none of the other. */
+static void capsules_do_not_share_results(void **state)
+{
+    (void)state;
+    static const char *const ids[] = {"test.one", "test.two"};
+    for (int i = 0; i < 2; i++) {
+        char spec[1024], priv[600], call[120];
+        snprintf(spec, sizeof(spec), SX_SPEC("%s", "", "", "\"text\":{\"type\":\"string\"}", ""), ids[i]);
+        snprintf(
+            priv, sizeof(priv),
+            "{\"nodes\":[" ENDS
+            ",{\"id\":\"c\",\"type\":\"test.const\",\"data\":{\"params\":{\"value\":\"says %s\"}}}],\"edges\":[" EDGE(
+                "c", "value", "CANARY-out", "text") "]}",
+            ids[i]);
+        snprintf(call, sizeof(call), "{\"capsule_id\":\"%s\",\"capsule_version\":\"1.0.0\"}", ids[i]);
+        sx_seal("talos", spec, priv);
+        TL_AUTO_JSON json_t *r = sx_call("acme", call, NULL);
+        char want[40];
+        snprintf(want, sizeof(want), "says %s", ids[i]);
+        assert_string_equal(tl_json_str(json_object_get(json_object_get(r, "result"), "summary"), "text"), want);
+    }
+}
+
 static uint8_t seen_keys[64][128];
 static size_t seen_lens[64], nseen;
 static int see_result(void *arg, struct tl_bytes key, struct tl_bytes value)
@@ -107,7 +156,8 @@ static void a_repeated_run_appends_nothing_twice(void **state)
     assert_int_equal(tl_db_update(keys_db, drop_results, NULL), 0);
     assert_true(nseen > 0);
     TL_AUTO_JSON json_t *b = sx_call("acme", CALL(",\"inputs\":{\"text\":\"rain\"}"), NULL);
-    assert_true(json_equal(json_object_get(json_object_get(a, "result"), "evidence_refs"), json_object_get(json_object_get(b, "result"), "evidence_refs")));
+    assert_true(json_equal(json_object_get(json_object_get(a, "result"), "evidence_refs"),
+                           json_object_get(json_object_get(b, "result"), "evidence_refs")));
     assert_int_equal(sx_rows("acme"), 1);
 }
 
@@ -142,8 +192,10 @@ static void unknown_and_foreign_capsules_are_the_same(void **state)
     seal_echo("other");
     struct tl_diag a = {0}, b = {0}, c = {0}, none = {0};
     assert_int_equal(problems("acme", CALL(""), false, &a), TL_EINVAL);
-    assert_int_equal(problems("acme", "{\"capsule_id\":\"test.nothing\",\"capsule_version\":\"1.0.0\"}", false, &b), TL_EINVAL);
-    assert_int_equal(problems("acme", "{\"capsule_id\":\"test.echo\",\"capsule_version\":\"9.0.0\"}", false, &c), TL_EINVAL);
+    assert_int_equal(problems("acme", "{\"capsule_id\":\"test.nothing\",\"capsule_version\":\"1.0.0\"}", false, &b),
+                     TL_EINVAL);
+    assert_int_equal(problems("acme", "{\"capsule_id\":\"test.echo\",\"capsule_version\":\"9.0.0\"}", false, &c),
+                     TL_EINVAL);
     assert_string_equal(a.items[0].message, b.items[0].message);
     assert_string_equal(a.items[0].path, b.items[0].path);
     assert_string_equal(a.items[0].path, "$.capsule_id");
@@ -182,11 +234,14 @@ static void seal_fail(int code)
 {
     char priv[900];
     snprintf(priv, sizeof(priv),
-             "{\"nodes\":[" ENDS ",{\"id\":\"CANARY-f\",\"type\":\"test.fail\",\"data\":{\"params\":{\"code\":%d,\"message\":\"CANARY-message\"}}}],"
-             "\"edges\":[" EDGE("CANARY-in", "text", "CANARY-f", "value") "," EDGE("CANARY-f", "value", "CANARY-out", "text") "]}",
+             "{\"nodes\":[" ENDS ",{\"id\":\"CANARY-f\",\"type\":\"test.fail\",\"data\":{\"params\":{\"code\":%d,"
+             "\"message\":\"CANARY-message\"}}}],"
+             "\"edges\":[" EDGE("CANARY-in", "text", "CANARY-f", "value") "," EDGE("CANARY-f", "value", "CANARY-out",
+                                                                                   "text") "]}",
              code);
     char spec[1024];
-    snprintf(spec, sizeof(spec), SX_SPEC("test.fail%d", "", "\"text\":{\"type\":\"string\"}", "\"text\":{\"type\":\"string\"}", ""), -code);
+    snprintf(spec, sizeof(spec),
+             SX_SPEC("test.fail%d", "", "\"text\":{\"type\":\"string\"}", "\"text\":{\"type\":\"string\"}", ""), -code);
     sx_seal("talos", spec, priv);
 }
 
@@ -196,12 +251,15 @@ static void failures_inside_come_out_as_fixed_sentences(void **state)
     static const struct {
         int inside;
         const char *code;
-    } cases[] = {{TL_ESCHEMA, "CAPSULE_FAILED"}, {TL_EINTERNAL, "CAPSULE_FAILED"}, {TL_ENOTCONFIGURED, "CAPSULE_FAILED"},
-                 {TL_ETIMEOUT, "TIMEOUT"}, {TL_ERATE, "RATE_LIMITED"}, {TL_EWORKER, "WORKER_CRASH"}};
+    } cases[] = {
+        {TL_ESCHEMA, "CAPSULE_FAILED"}, {TL_EINTERNAL, "CAPSULE_FAILED"}, {TL_ENOTCONFIGURED, "CAPSULE_FAILED"},
+        {TL_ETIMEOUT, "TIMEOUT"},       {TL_ERATE, "RATE_LIMITED"},       {TL_EWORKER, "WORKER_CRASH"}};
     for (size_t i = 0; i < TL_ARRAY_LEN(cases); i++) {
         char body[200];
         seal_fail(cases[i].inside);
-        snprintf(body, sizeof(body), "{\"capsule_id\":\"test.fail%d\",\"capsule_version\":\"1.0.0\",\"inputs\":{\"text\":\"x\"}}", -cases[i].inside);
+        snprintf(body, sizeof(body),
+                 "{\"capsule_id\":\"test.fail%d\",\"capsule_version\":\"1.0.0\",\"inputs\":{\"text\":\"x\"}}",
+                 -cases[i].inside);
         int before = sx.ended;
         struct tl_id id = sx_start("acme", body, NULL, false);
         sx_wait(&sx.ended, before + 1);
@@ -219,8 +277,8 @@ static void failures_inside_come_out_as_fixed_sentences(void **state)
 static void seal_hold(void)
 {
     sx_seal("talos", SX_SPEC("test.hold", "", "\"text\":{\"type\":\"string\"}", "\"text\":{\"type\":\"string\"}", ""),
-            "{\"nodes\":[" ENDS ",{\"id\":\"CANARY-h\",\"type\":\"test.hold\"}],\"edges\":[" EDGE("CANARY-in", "text", "CANARY-h", "value") "," EDGE(
-                "CANARY-h", "value", "CANARY-out", "text") "]}");
+            "{\"nodes\":[" ENDS ",{\"id\":\"CANARY-h\",\"type\":\"test.hold\"}],\"edges\":[" EDGE(
+                "CANARY-in", "text", "CANARY-h", "value") "," EDGE("CANARY-h", "value", "CANARY-out", "text") "]}");
 }
 
 #define HOLD "{\"capsule_id\":\"test.hold\",\"capsule_version\":\"1.0.0\",\"inputs\":{\"text\":\"x\"}}"
@@ -269,7 +327,8 @@ static void a_models_usage_is_counted_and_its_answer_not_reused(void **state)
 {
     (void)state;
     sx_seal("talos", SX_SPEC("test.model", "", "", "\"text\":{\"type\":\"string\"}", ""),
-            "{\"nodes\":[" ENDS ",{\"id\":\"m\",\"type\":\"test.model\"}],\"edges\":[" EDGE("m", "value", "CANARY-out", "text") "]}");
+            "{\"nodes\":[" ENDS
+            ",{\"id\":\"m\",\"type\":\"test.model\"}],\"edges\":[" EDGE("m", "value", "CANARY-out", "text") "]}");
     static const char call[] = "{\"capsule_id\":\"test.model\",\"capsule_version\":\"1.0.0\"}";
     TL_AUTO_JSON json_t *a = sx_call("acme", call, NULL), *b = sx_call("acme", call, NULL);
     const json_t *use = json_object_get(json_object_get(a, "result"), "token_usage");
@@ -285,11 +344,13 @@ static void a_models_usage_is_counted_and_its_answer_not_reused(void **state)
 
 static json_t *canvas(void)
 {
-    return json_loads("{\"nodes\":[{\"id\":\"a\",\"type\":\"pub.text\",\"data\":{\"params\":{\"text\":\"first\"}}},"
-                      "{\"id\":\"b\",\"type\":\"pub.text\",\"data\":{\"params\":{\"text\":\"second\"}}},{\"id\":\"z\",\"type\":\"pub.text\"},"
-                      "{\"id\":\"cap\",\"type\":\"capsule\",\"data\":{\"capsuleId\":\"test.echo\",\"capsuleVersion\":\"1.0.0\"}}],"
-                      "\"edges\":[" EDGE("a", "text", "b", "after") "," EDGE("b", "text", "cap", "text") "]}",
-                      0, NULL);
+    return json_loads(
+        "{\"nodes\":[{\"id\":\"a\",\"type\":\"pub.text\",\"data\":{\"params\":{\"text\":\"first\"}}},"
+        "{\"id\":\"b\",\"type\":\"pub.text\",\"data\":{\"params\":{\"text\":\"second\"}}},{\"id\":\"z\",\"type\":\"pub."
+        "text\"},"
+        "{\"id\":\"cap\",\"type\":\"capsule\",\"data\":{\"capsuleId\":\"test.echo\",\"capsuleVersion\":\"1.0.0\"}}],"
+        "\"edges\":[" EDGE("a", "text", "b", "after") "," EDGE("b", "text", "cap", "text") "]}",
+        0, NULL);
 }
 
 static void upstream_context_is_every_ancestor_in_order(void **state)
@@ -298,7 +359,8 @@ static void upstream_context_is_every_ancestor_in_order(void **state)
     seal_echo("talos");
     TL_AUTO_JSON json_t *graph = canvas();
     TL_AUTO_JSON json_t *r = sx_call("acme", CALL(",\"canvas_id\":\"c\",\"node_id\":\"cap\""), graph);
-    const json_t *context = json_object_get(json_object_get(json_object_get(r, "result"), "summary"), "context"), *seq = json_object_get(context, "sequence");
+    const json_t *context = json_object_get(json_object_get(json_object_get(r, "result"), "summary"), "context"),
+                 *seq = json_object_get(context, "sequence");
     assert_string_equal(tl_json_str(context, "mode"), "sequential");
     assert_int_equal(json_array_size(seq), 2);
     assert_string_equal(tl_json_str(json_array_get(seq, 0), "id"), "a");
@@ -312,10 +374,12 @@ static void a_required_input_is_demanded_or_stands_in(void **state)
 {
     (void)state;
     sx_seal("talos",
-            SX_SPEC("test.need", "", "\"text\":{\"type\":\"string\",\"required\":true},\"n\":{\"type\":\"number\",\"required\":true},\"o\":{\"type\":\"string\"}",
+            SX_SPEC("test.need", "",
+                    "\"text\":{\"type\":\"string\",\"required\":true},\"n\":{\"type\":\"number\",\"required\":true},"
+                    "\"o\":{\"type\":\"string\"}",
                     "\"text\":{\"type\":\"string\"},\"n\":{\"type\":\"number\"},\"o\":{\"type\":\"string\"}", ""),
-            "{\"nodes\":[" ENDS "],\"edges\":[" EDGE("CANARY-in", "text", "CANARY-out", "text") "," EDGE("CANARY-in", "n", "CANARY-out", "n") "," EDGE(
-                "CANARY-in", "o", "CANARY-out", "o") "]}");
+            "{\"nodes\":[" ENDS "],\"edges\":[" EDGE("CANARY-in", "text", "CANARY-out", "text") "," EDGE(
+                "CANARY-in", "n", "CANARY-out", "n") "," EDGE("CANARY-in", "o", "CANARY-out", "o") "]}");
     static const char call[] = "{\"capsule_id\":\"test.need\",\"capsule_version\":\"1.0.0\"}";
     struct tl_diag d = {0};
     assert_int_equal(problems("acme", call, false, &d), TL_EINVAL);
@@ -332,11 +396,15 @@ static void a_required_input_is_demanded_or_stands_in(void **state)
 static void seal_around(const char *id, const char *inner)
 {
     char spec[1024], priv[1024];
-    snprintf(spec, sizeof(spec), SX_SPEC("%s", "", "\"text\":{\"type\":\"string\"}", "\"text\":{\"type\":\"string\"}", ""), id);
-    snprintf(priv, sizeof(priv),
-             "{\"nodes\":[" ENDS ",{\"id\":\"CANARY-k\",\"type\":\"capsule\",\"data\":{\"capsuleId\":\"%s\",\"capsuleVersion\":\"1.0.0\"}}],"
-             "\"edges\":[" EDGE("CANARY-in", "text", "CANARY-k", "text") "," EDGE("CANARY-k", "text", "CANARY-out", "text") "]}",
-             inner);
+    snprintf(spec, sizeof(spec),
+             SX_SPEC("%s", "", "\"text\":{\"type\":\"string\"}", "\"text\":{\"type\":\"string\"}", ""), id);
+    snprintf(
+        priv, sizeof(priv),
+        "{\"nodes\":[" ENDS
+        ",{\"id\":\"CANARY-k\",\"type\":\"capsule\",\"data\":{\"capsuleId\":\"%s\",\"capsuleVersion\":\"1.0.0\"}}],"
+        "\"edges\":[" EDGE("CANARY-in", "text", "CANARY-k", "text") "," EDGE("CANARY-k", "text", "CANARY-out",
+                                                                             "text") "]}",
+        inner);
     sx_seal("talos", spec, priv);
 }
 
@@ -346,7 +414,9 @@ static void a_capsule_inside_a_capsule_leaves_no_row_of_its_own(void **state)
     seal_echo("talos");
     seal_around("test.around", "test.echo");
     int before = sx.ended;
-    struct tl_id id = sx_start("acme", "{\"capsule_id\":\"test.around\",\"capsule_version\":\"1.0.0\",\"inputs\":{\"text\":\"deep\"}}", NULL, false);
+    struct tl_id id = sx_start(
+        "acme", "{\"capsule_id\":\"test.around\",\"capsule_version\":\"1.0.0\",\"inputs\":{\"text\":\"deep\"}}", NULL,
+        false);
     sx_wait(&sx.ended, before + 1);
     TL_AUTO_JSON json_t *r = sx_record("acme", &id), *events = sx_events(&id);
     assert_string_equal(tl_json_str(json_object_get(json_object_get(r, "result"), "summary"), "text"), "deep");
@@ -361,7 +431,8 @@ static void a_capsule_that_holds_itself_fails(void **state)
 {
     (void)state;
     seal_around("test.self", "test.self");
-    TL_AUTO_JSON json_t *r = sx_call("acme", "{\"capsule_id\":\"test.self\",\"capsule_version\":\"1.0.0\",\"inputs\":{\"text\":\"x\"}}", NULL);
+    TL_AUTO_JSON json_t *r = sx_call(
+        "acme", "{\"capsule_id\":\"test.self\",\"capsule_version\":\"1.0.0\",\"inputs\":{\"text\":\"x\"}}", NULL);
     assert_string_equal(tl_json_str(r, "status"), "failed");
     no_canary(r);
 }
@@ -415,14 +486,20 @@ static void a_plan_in_use_keeps_its_capsule(void **state)
         tl_capsule_unref(cap);
     }
     assert_string_equal(plan->nodes[0].id, "CANARY-in");
+    int fetched = sx.fetched;
+    assert_int_equal(sx_open_capsule(NULL, "acme", "test.echo", "1.0.0", &cap), 0);
+    assert_int_equal(sx.fetched, fetched); /* it was there all the time */
+    tl_capsule_unref(cap);
     tl_plan_unref(plan);
 }
 
 static void a_private_graph_is_checked_for_its_author(void **state)
 {
     (void)state;
-    TL_AUTO_JSON json_t *spec_json = json_loads(SX_SPEC("test.x", "", "", "\"text\":{\"type\":\"string\"}", ""), 0, NULL);
-    TL_AUTO_JSON json_t *doc = json_loads("{\"nodes\":[" ENDS ",{\"id\":\"q\",\"type\":\"no.such\"}],\"edges\":[]}", 0, NULL);
+    TL_AUTO_JSON json_t *spec_json =
+        json_loads(SX_SPEC("test.x", "", "", "\"text\":{\"type\":\"string\"}", ""), 0, NULL);
+    TL_AUTO_JSON json_t *doc =
+        json_loads("{\"nodes\":[" ENDS ",{\"id\":\"q\",\"type\":\"no.such\"}],\"edges\":[]}", 0, NULL);
     struct tl_cap_spec *spec;
     struct tl_diag d = {0};
     assert_int_equal(tl_cap_spec_parse(spec_json, &spec, NULL), 0);
@@ -498,6 +575,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(a_call_gives_summary_evidence_usage_and_version),
         T(the_same_result_is_one_row),
+        T(capsules_do_not_share_results),
         T(a_repeated_run_appends_nothing_twice),
         T(admin_parameters_do_not_exist_for_others),
         T(unknown_and_foreign_capsules_are_the_same),

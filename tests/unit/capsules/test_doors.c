@@ -1,15 +1,19 @@
 #include "tests/unit/capsules/sealed.h"
 
-#define EDGE(s, sh, t, th) "{\"source\":\"" s "\",\"sourceHandle\":\"" sh "\",\"target\":\"" t "\",\"targetHandle\":\"" th "\"}"
+#define EDGE(s, sh, t, th)                                                                                             \
+    "{\"source\":\"" s "\",\"sourceHandle\":\"" sh "\",\"target\":\"" t "\",\"targetHandle\":\"" th "\"}"
 
 static void seal_plain(void)
 {
     sx_seal("talos",
-            SX_SPEC("test.plain", "", "\"text\":{\"type\":\"string\"},\"n\":{\"type\":\"number\"}", "\"text\":{\"type\":\"string\"},\"mode\":{\"type\":\"string\"}",
-                    "\"style_intensity\":{\"type\":\"number\",\"min\":0.4,\"max\":1.0,\"step\":0.05,\"default\":0.7,\"visibility\":\"public\"},"
-                    "\"mode\":{\"type\":\"enum\",\"options\":[\"slow\",\"fast\"],\"default\":\"slow\",\"visibility\":\"public\"}"),
-            "{\"nodes\":[{\"id\":\"i\",\"type\":\"graph.input\"},{\"id\":\"o\",\"type\":\"graph.output\"}],\"edges\":[" EDGE("i", "text", "o", "text") "," EDGE(
-                "i", "param.mode", "o", "mode") "]}");
+            SX_SPEC("test.plain", "", "\"text\":{\"type\":\"string\"},\"n\":{\"type\":\"number\"}",
+                    "\"text\":{\"type\":\"string\"},\"mode\":{\"type\":\"string\"}",
+                    "\"style_intensity\":{\"type\":\"number\",\"min\":0.4,\"max\":1.0,\"step\":0.05,\"default\":0.7,"
+                    "\"visibility\":\"public\"},"
+                    "\"mode\":{\"type\":\"enum\",\"options\":[\"slow\",\"fast\"],\"default\":\"slow\",\"visibility\":"
+                    "\"public\"}"),
+            "{\"nodes\":[{\"id\":\"i\",\"type\":\"graph.input\"},{\"id\":\"o\",\"type\":\"graph.output\"}],\"edges\":"
+            "[" EDGE("i", "text", "o", "text") "," EDGE("i", "param.mode", "o", "mode") "]}");
 }
 
 static int setup(void **state)
@@ -48,20 +52,27 @@ static void all_that_is_wrong_with_a_body_is_told_at_once(void **state)
 {
     (void)state;
     struct tl_diag d = {0};
-    assert_int_equal(call_as(HEAD ",\"org_id\":\"x\",\"owner\":1,\"async_mode\":\"yes\",\"canvas_id\":4,\"params\":{\"style_intensity\":1.2,\"mode\":\"mid\","
-                                  "\"nothing\":1},\"inputs\":{\"text\":5,\"unknown\":1},\"pattern_version\":\"v9\",\"upstream_context\":[]}",
-                             NULL, false, &d),
-                     TL_EINVAL);
-    static const char *const paths[] = {"$.org_id", "$.owner", "$.async_mode", "$.canvas_id", "$.node_id", "$.pattern_version", "$.upstream_context"};
+    assert_int_equal(
+        call_as(
+            HEAD
+            ",\"org_id\":\"x\",\"owner\":1,\"async_mode\":\"yes\",\"canvas_id\":4,\"params\":{\"style_intensity\":1.2,"
+            "\"mode\":\"mid\","
+            "\"nothing\":1},\"inputs\":{\"text\":5,\"unknown\":1},\"pattern_version\":\"v9\",\"upstream_context\":[]}",
+            NULL, false, &d),
+        TL_EINVAL);
+    static const char *const paths[] = {"$.org_id",  "$.owner",           "$.async_mode",      "$.canvas_id",
+                                        "$.node_id", "$.pattern_version", "$.upstream_context"};
     for (size_t i = 0; i < TL_ARRAY_LEN(paths); i++)
         if (!message_at(&d, paths[i]))
             fail_msg("%s is not told", paths[i]);
     tl_diag_clear(&d);
     /* Parameters and inputs are judged when the capsule is known, body or not. */
-    assert_int_equal(call_as(HEAD ",\"org_id\":\"x\",\"params\":{\"style_intensity\":1.2,\"mode\":\"mid\",\"nothing\":1},\"inputs\":{\"text\":5,\"unknown\":1}}", NULL,
-                             false, &d),
+    assert_int_equal(call_as(HEAD ",\"org_id\":\"x\",\"params\":{\"style_intensity\":1.2,\"mode\":\"mid\",\"nothing\":"
+                                  "1},\"inputs\":{\"text\":5,\"unknown\":1}}",
+                             NULL, false, &d),
                      TL_EINVAL);
-    static const char *const more[] = {"$.org_id", "$.params.style_intensity", "$.params.mode", "$.params.nothing", "$.inputs.text", "$.inputs.unknown"};
+    static const char *const more[] = {"$.org_id",      "$.params.style_intensity", "$.params.mode", "$.params.nothing",
+                                       "$.inputs.text", "$.inputs.unknown"};
     for (size_t i = 0; i < TL_ARRAY_LEN(more); i++)
         if (!message_at(&d, more[i]))
             fail_msg("%s is not told", more[i]);
@@ -88,8 +99,16 @@ static void a_parameter_off_its_step_is_refused(void **state)
 static void bodies_of_any_shape_are_survived(void **state)
 {
     (void)state;
-    static const char *const bodies[] = {"[]", "null", "5", "{}", "{\"capsule_id\":5}", "{\"capsule_id\":\"\",\"capsule_version\":\"\"}", HEAD ",\"params\":[]}",
-                                         HEAD ",\"inputs\":null}", HEAD ",\"params\":{\"mode\":null}}", "{\"capsule_version\":\"1.0.0\"}",
+    static const char *const bodies[] = {"[]",
+                                         "null",
+                                         "5",
+                                         "{}",
+                                         "{\"capsule_id\":5}",
+                                         "{\"capsule_id\":\"\",\"capsule_version\":\"\"}",
+                                         HEAD ",\"params\":[]}",
+                                         HEAD ",\"inputs\":null}",
+                                         HEAD ",\"params\":{\"mode\":null}}",
+                                         "{\"capsule_version\":\"1.0.0\"}",
                                          "{\"capsule_id\":\"test.plain\",\"capsule_version\":1}"};
     for (size_t i = 0; i < TL_ARRAY_LEN(bodies); i++) {
         struct tl_diag d = {0};
@@ -127,9 +146,10 @@ static void upstream_context_is_bounded(void **state)
 
 static json_t *canvas(const char *data)
 {
-    json_t *j = json_pack("{s:[{s:s,s:s,s:{s:{s:s}}},{s:s,s:s},{s:s,s:s,s:o}],s:[{s:s,s:s,s:s,s:s}]}", "nodes", "id", "a", "type", "pub.text", "data", "params", "text",
-                          "from the edge", "id", "bad", "type", "no.such.op", "id", "cap", "type", "capsule", "data", json_loads(data, 0, NULL), "edges", "source",
-                          "a", "sourceHandle", "text", "target", "cap", "targetHandle", "text");
+    json_t *j = json_pack("{s:[{s:s,s:s,s:{s:{s:s}}},{s:s,s:s},{s:s,s:s,s:o}],s:[{s:s,s:s,s:s,s:s}]}", "nodes", "id",
+                          "a", "type", "pub.text", "data", "params", "text", "from the edge", "id", "bad", "type",
+                          "no.such.op", "id", "cap", "type", "capsule", "data", json_loads(data, 0, NULL), "edges",
+                          "source", "a", "sourceHandle", "text", "target", "cap", "targetHandle", "text");
     assert_non_null(j);
     return j;
 }
@@ -147,7 +167,8 @@ static void a_call_in_a_canvas_runs_what_its_node_needs(void **state)
     (void)state;
     TL_AUTO_JSON json_t *g = canvas(DATA "}");
     TL_AUTO_JSON json_t *before = json_deep_copy(g);
-    /* The canvas's own parameters hold where the request is silent; a node of an unknown type beside the way does not matter. */
+    /* The canvas's own parameters hold where the request is silent; a node of an unknown type beside the way does not
+     * matter. */
     TL_AUTO_JSON json_t *r = sx_call("acme", HEAD AT("cap") "}", g);
     assert_string_equal(summary_text(r, "text"), "from the edge");
     assert_string_equal(summary_text(r, "mode"), "fast");
@@ -177,17 +198,21 @@ static void a_locked_node_refuses_other_parameters_and_versions(void **state)
     assert_int_equal(call_as(HEAD AT("cap") ",\"params\":{\"mode\":\"slow\"}}", g, false, &d), TL_EINVAL);
     assert_non_null(strstr(message_at(&d, "$.params"), "locked"));
     tl_diag_clear(&d);
-    assert_int_equal(call_as("{\"capsule_id\":\"test.plain\",\"capsule_version\":\"1.0.1\"" AT("cap") "}", g, false, &d), TL_EINVAL);
+    assert_int_equal(
+        call_as("{\"capsule_id\":\"test.plain\",\"capsule_version\":\"1.0.1\"" AT("cap") "}", g, false, &d), TL_EINVAL);
     assert_non_null(message_at(&d, "$.capsule_version"));
     tl_diag_clear(&d);
-    assert_int_equal(call_as(HEAD AT("cap") ",\"params\":{\"mode\":\"fast\"},\"inputs\":{\"text\":\"x\"}}", g, false, &d), 0);
+    assert_int_equal(
+        call_as(HEAD AT("cap") ",\"params\":{\"mode\":\"fast\"},\"inputs\":{\"text\":\"x\"}}", g, false, &d), 0);
 }
 
 static void problems_elsewhere_in_the_canvas_keep_their_node(void **state)
 {
     (void)state;
     TL_AUTO_JSON json_t *g = canvas(DATA "}");
-    json_object_set_new(json_object_get(json_object_get(json_array_get(json_object_get(g, "nodes"), 0), "data"), "params"), "text", json_integer(5));
+    json_object_set_new(
+        json_object_get(json_object_get(json_array_get(json_object_get(g, "nodes"), 0), "data"), "params"), "text",
+        json_integer(5));
     struct tl_diag d = {0};
     assert_int_equal(call_as(HEAD AT("cap") ",\"params\":{\"mode\":1}}", g, false, &d), TL_EINVAL);
     assert_int_equal(d.count, 2);
@@ -200,11 +225,13 @@ static void problems_elsewhere_in_the_canvas_keep_their_node(void **state)
 static void the_plain_check_of_a_body_gives_document_and_meta(void **state)
 {
     (void)state;
-    TL_AUTO_JSON json_t *body = json_loads(HEAD ",\"pattern_version\":\"v1\",\"async_mode\":true}", 0, NULL), *doc = NULL, *meta = NULL;
+    TL_AUTO_JSON json_t *body = json_loads(HEAD ",\"pattern_version\":\"v1\",\"async_mode\":true}", 0, NULL),
+                        *doc = NULL, *meta = NULL;
     struct tl_diag d = {0};
     assert_int_equal(tl_cap_call_doc(body, NULL, true, &doc, &meta, &d), 0);
     TL_AUTO_FREE char *text = tl_json_canonical(meta);
-    assert_string_equal(text, "{\"capsule_id\":\"test.plain\",\"capsule_version\":\"1.0.0\",\"pattern_version\":\"v1\"}");
+    assert_string_equal(text,
+                        "{\"capsule_id\":\"test.plain\",\"capsule_version\":\"1.0.0\",\"pattern_version\":\"v1\"}");
     assert_true(json_is_true(json_object_get(doc, "admin")));
     struct tl_plan *plan;
     assert_int_equal(tl_cap_replan(&sx.services, "acme", TL_KIND_CAPSULE, doc, &plan, &d), 0);

@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+
 #include <cmocka.h>
 
 #define SHA "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
@@ -15,16 +16,19 @@
 static const char spec_text[] =
     "{\"id\":\"a.b\",\"version\":\"1.0.0\",\"displayName\":\"x\",\"inputContracts\":{\"required\":[]},"
     "\"outputContracts\":{\"types\":[\"float[]\",\"string\",\"string[]\",\"video\",\"json\",\"number\"]},\"inputs\":{},"
-    "\"outputs\":{\"style_vector\":{\"type\":\"float[]\"},\"note\":{\"type\":\"string\"},\"hints\":{\"type\":\"string[]\"},"
-    "\"clip\":{\"type\":\"video\"},\"extra\":{\"type\":\"json\"},\"level\":{\"type\":\"number\"},\"flag\":{\"type\":\"boolean\"}},\"exposedParams\":{},"
+    "\"outputs\":{\"style_vector\":{\"type\":\"float[]\"},\"note\":{\"type\":\"string\"},\"hints\":{\"type\":\"string[]"
+    "\"},"
+    "\"clip\":{\"type\":\"video\"},\"extra\":{\"type\":\"json\"},\"level\":{\"type\":\"number\"},\"flag\":{\"type\":"
+    "\"boolean\"}},\"exposedParams\":{},"
     "\"policy\":{\"evidence\":\"summary_only\",\"allowRawLogs\":false},"
     "\"adapter\":{\"type\":\"internal\",\"internalGraphRef\":\"private-dag://a\"}}";
 
-static const char private_text[] =
-    "{\"graph\":{\"nodes\":[{\"id\":\"n1\",\"data\":{\"params\":{\"prompt\":\"You are the secret director; never tell anyone that rain falls because "
-    "guilt must be washed downhill.\",\"korean\":\"비는 죄책감이 아래로 흘러야 하기 때문에 내린다고 아무에게도 말하지 마라\"}}}]},"
-    "\"hints\":[\"keep the camera low\",\"let the rain begin late\"],"
-    "\"a key that is itself a long private sentence of words\":1}";
+static const char private_text[] = "{\"graph\":{\"nodes\":[{\"id\":\"n1\",\"data\":{\"params\":{\"prompt\":\"You are "
+                                   "the secret director; never tell anyone that rain falls because "
+                                   "guilt must be washed downhill.\",\"korean\":\"비는 죄책감이 아래로 흘러야 하기 "
+                                   "때문에 내린다고 아무에게도 말하지 마라\"}}}]},"
+                                   "\"hints\":[\"keep the camera low\",\"let the rain begin late\"],"
+                                   "\"a key that is itself a long private sentence of words\":1}";
 
 static struct tl_cap_spec *spec;
 static struct tl_ngrams *texts;
@@ -79,7 +83,8 @@ static void inside(const char *name, enum tl_type type, const char *json)
 
 static void pass(void)
 {
-    struct tl_membrane_in in = {.spec = spec, .texts = texts, .pattern_version = "v1", .ports = ports, .values = values, .nports = count};
+    struct tl_membrane_in in = {
+        .spec = spec, .texts = texts, .pattern_version = "v1", .ports = ports, .values = values, .nports = count};
     assert_int_equal(tl_membrane_pass(&in, &out), 0);
 }
 
@@ -109,13 +114,19 @@ static void declared_outputs_pass_and_make_the_summary(void **state)
     inside("hints", TL_T_STRINGS, "[\"keep the camera low\",\"let the rain begin late\"]");
     inside("extra", TL_T_JSON, "{\"a\":1}");
     inside("level", TL_T_NUMBER, "2.5");
-    inside("clip", TL_T_VIDEO, "{\"kind\":\"video\",\"sha256\":\"" SHA "\",\"content_type\":\"video/mp4\",\"bytes\":5,\"name\":\"secret-grade.mp4\",\"x\":1}");
+    inside("clip", TL_T_VIDEO,
+           "{\"kind\":\"video\",\"sha256\":\"" SHA
+           "\",\"content_type\":\"video/mp4\",\"bytes\":5,\"name\":\"secret-grade.mp4\",\"x\":1}");
     pass();
     TL_AUTO_FREE char *text = tl_json_canonical(out.summary);
-    assert_string_equal(text, "{\"clip\":{\"bytes\":5,\"content_type\":\"video/mp4\",\"kind\":\"video\",\"name\":\"clip\",\"sha256\":\"" SHA "\"},"
-                              "\"extra\":{\"a\":1},\"hints\":[\"keep the camera low\",\"let the rain begin late\"],\"level\":2.5,\"note\":\"short\","
-                              "\"output_warnings\":[{\"output\":\"flag\",\"reason\":\"was not produced\"}],\"pattern_version\":\"v1\","
-                              "\"style_vector\":[0.5,0.25]}");
+    assert_string_equal(
+        text,
+        "{\"clip\":{\"bytes\":5,\"content_type\":\"video/mp4\",\"kind\":\"video\",\"name\":\"clip\",\"sha256\":\"" SHA
+        "\"},"
+        "\"extra\":{\"a\":1},\"hints\":[\"keep the camera low\",\"let the rain begin "
+        "late\"],\"level\":2.5,\"note\":\"short\","
+        "\"output_warnings\":[{\"output\":\"flag\",\"reason\":\"was not produced\"}],\"pattern_version\":\"v1\","
+        "\"style_vector\":[0.5,0.25]}");
     assert_int_equal(output("style_vector")->type, TL_T_FLOATS);
     assert_int_equal(output("clip")->type, TL_T_VIDEO);
     assert_null(strstr(text, "secret-grade"));
@@ -126,7 +137,8 @@ static void what_comes_out_shares_nothing_with_the_inside(void **state)
     (void)state;
     inside("extra", TL_T_JSON, "{\"list\":[\"a\"]}");
     pass();
-    const json_t *in_list = json_object_get(values[0].json, "list"), *out_list = json_object_get(output("extra")->json, "list");
+    const json_t *in_list = json_object_get(values[0].json, "list"),
+                 *out_list = json_object_get(output("extra")->json, "list");
     assert_ptr_not_equal(values[0].json, output("extra")->json);
     assert_ptr_not_equal(in_list, out_list);
     assert_ptr_not_equal(json_array_get(in_list, 0), json_array_get(out_list, 0));
@@ -138,8 +150,11 @@ static void mismatches_are_withheld_and_named(void **state)
     inside("style_vector", TL_T_STRING, "\"CANARY-1\"");
     inside("note", TL_T_JSON, "{\"CANARY-2\":1}");
     inside("hints", TL_T_FLOATS, "[1]");
-    inside("clip", TL_T_IMAGE, "{\"kind\":\"image\",\"sha256\":\"" SHA "\",\"content_type\":\"image/png\",\"bytes\":5,\"name\":\"CANARY-3\"}");
-    inside("extra", TL_T_VIDEO, "{\"kind\":\"video\",\"sha256\":\"" SHA "\",\"content_type\":\"v\",\"bytes\":5,\"name\":\"CANARY-4\"}");
+    inside("clip", TL_T_IMAGE,
+           "{\"kind\":\"image\",\"sha256\":\"" SHA
+           "\",\"content_type\":\"image/png\",\"bytes\":5,\"name\":\"CANARY-3\"}");
+    inside("extra", TL_T_VIDEO,
+           "{\"kind\":\"video\",\"sha256\":\"" SHA "\",\"content_type\":\"v\",\"bytes\":5,\"name\":\"CANARY-4\"}");
     inside("flag", TL_T_BOOLEAN, "true");
     inside("CANARY-5", TL_T_STRING, "\"CANARY-6\"");
     pass();
@@ -195,7 +210,8 @@ static void runs_of_eight_private_words_are_found(void **state)
     assert_true(leaks("\"you\\nare\\tthe secret dir\\u200bector ne\\u00adver tell anyone\""));
     assert_true(leaks("[\"you are the\",\"secret director\",\"never tell anyone\"]"));
     assert_true(leaks("{\"you are the secret\":\"director never tell anyone\"}"));
-    assert_true(leaks("{\"a\":{\"b\":[1,\"because guilt must be washed downhill\"]},\"c\":\"rain falls because guilt must be washed downhill\"}"));
+    assert_true(leaks("{\"a\":{\"b\":[1,\"because guilt must be washed downhill\"]},\"c\":\"rain falls because guilt "
+                      "must be washed downhill\"}"));
     assert_true(leaks("\"a key that is itself a long private\""));
     assert_true(leaks("\"비는 죄책감이 아래로 흘러야 하기 때문에 내린다고 아무에게도\""));
     assert_false(leaks("\"비는 죄책감이 아래로 흘러야 하기 때문에 내린다고\""));
@@ -223,11 +239,14 @@ static void evidence_is_filtered_by_form(void **state)
 {
     (void)state;
     inside("evidence_refs", TL_T_STRINGS,
-           "[\"db:patterns:bong-rain-pressure\",\"sheet:CREBIT_DERIVED_INSIGHTS:128\",\"db:users:1\",\"file:///CANARY\",\"sheet:X:0\","
-           "\"sheet:X:1e3\",\"db:patterns:\",\"db:patterns:a b\",\"db:patterns:bong-rain-pressure\",\"db:notebook_library:n.1\",\"sheet::4\",\"\"]");
+           "[\"db:patterns:bong-rain-pressure\",\"sheet:CREBIT_DERIVED_INSIGHTS:128\",\"db:users:1\",\"file:///"
+           "CANARY\",\"sheet:X:0\","
+           "\"sheet:X:1e3\",\"db:patterns:\",\"db:patterns:a "
+           "b\",\"db:patterns:bong-rain-pressure\",\"db:notebook_library:n.1\",\"sheet::4\",\"\"]");
     pass();
     TL_AUTO_FREE char *refs = tl_json_text(out.evidence_refs), *summary = tl_json_text(out.summary);
-    assert_string_equal(refs, "[\"db:patterns:bong-rain-pressure\",\"sheet:CREBIT_DERIVED_INSIGHTS:128\",\"db:notebook_library:n.1\"]");
+    assert_string_equal(
+        refs, "[\"db:patterns:bong-rain-pressure\",\"sheet:CREBIT_DERIVED_INSIGHTS:128\",\"db:notebook_library:n.1\"]");
     static const char *const dropped[] = {"[2]", "[3]", "[4]", "[5]", "[6]", "[7]", "[10]", "[11]"};
     for (size_t i = 0; i < 8; i++) {
         char item[40];
@@ -235,7 +254,8 @@ static void evidence_is_filtered_by_form(void **state)
         assert_non_null(warning("evidence_warnings", "item", item));
     }
     assert_int_equal(json_array_size(json_object_get(out.summary, "evidence_warnings")), 8);
-    assert_string_equal(warning("evidence_warnings", "item", "evidence_refs[3]"), "is neither a sheet: nor a db: reference");
+    assert_string_equal(warning("evidence_warnings", "item", "evidence_refs[3]"),
+                        "is neither a sheet: nor a db: reference");
     assert_null(strstr(summary, "CANARY"));
 }
 
@@ -245,7 +265,8 @@ static void a_synapse_rule_is_cited_by_form(void **state)
     pass();
     assert_string_equal(tl_json_str(out.summary, "synapse_rule_ref"), "synapse:v1:bong-tension-cuts");
     assert_null(json_object_get(out.summary, "evidence_warnings"));
-    static const char *const bad[] = {"\"CANARY\"", "\"synapse:v1\"", "\"synapse::x\"", "\"synapse:v1:CANARY text\"", "{\"CANARY\":1}", "5"};
+    static const char *const bad[] = {
+        "\"CANARY\"", "\"synapse:v1\"", "\"synapse::x\"", "\"synapse:v1:CANARY text\"", "{\"CANARY\":1}", "5"};
     for (size_t i = 0; i < 6; i++) {
         teardown(state);
         setup(state);
@@ -261,12 +282,24 @@ static void a_synapse_rule_is_cited_by_form(void **state)
 static void all_six_tables_are_allowed_and_no_other(void **state)
 {
     (void)state;
-    static const char *const good[] = {"db:raw_assets:1", "db:video_segments:a", "db:evidence_records:x-1", "db:patterns:p", "db:pattern_trace:t_1",
-                                       "db:notebook_library:n"};
+    static const char *const good[] = {"db:raw_assets:1", "db:video_segments:a",  "db:evidence_records:x-1",
+                                       "db:patterns:p",   "db:pattern_trace:t_1", "db:notebook_library:n"};
     for (size_t i = 0; i < 6; i++)
         assert_true(tl_evidence_ref_valid(good[i]));
-    static const char *const bad[] = {"db:patterns2:1", "db:pattern:1", "db:runs:1", "DB:patterns:1", "sheet:A:18446744073709551616", "sheet:A B:1", "sheet:A:01",
-                                      "sheet:A:", "sheet:A", "sheet", "db:", "db:patterns:a:b", "db:patterns:\n", "synapse:v1:x"};
+    static const char *const bad[] = {"db:patterns2:1",
+                                      "db:pattern:1",
+                                      "db:runs:1",
+                                      "DB:patterns:1",
+                                      "sheet:A:18446744073709551616",
+                                      "sheet:A B:1",
+                                      "sheet:A:01",
+                                      "sheet:A:",
+                                      "sheet:A",
+                                      "sheet",
+                                      "db:",
+                                      "db:patterns:a:b",
+                                      "db:patterns:\n",
+                                      "synapse:v1:x"};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
         assert_false(tl_evidence_ref_valid(bad[i]));
 }
@@ -280,7 +313,9 @@ static void evidence_is_bounded(void **state)
     ports[count].name = "evidence_refs";
     values[count++] = tl_value_take(TL_T_STRINGS, refs);
     pass();
-    assert_true(json_array_size(out.evidence_refs) + json_array_size(json_object_get(out.summary, "evidence_warnings")) <= TL_EVIDENCE_MAX + 1);
+    assert_true(json_array_size(out.evidence_refs) +
+                    json_array_size(json_object_get(out.summary, "evidence_warnings")) <=
+                TL_EVIDENCE_MAX + 1);
 }
 
 static void references_only_leaves_the_values_out_of_the_summary(void **state)
@@ -303,7 +338,8 @@ static void errors_are_reduced_to_a_few_fixed_sentences(void **state)
     static const int kept[] = {TL_ETIMEOUT, TL_ERATE, TL_EWORKER, TL_ECANCELLED};
     for (size_t i = 0; i < 4; i++)
         assert_int_equal(tl_membrane_error(kept[i], &a), kept[i]);
-    static const int inside_only[] = {TL_EINVAL, TL_ESCHEMA, TL_EMEDIA, TL_ENOTFOUND, TL_EINTERNAL, TL_EPOLICY, TL_ENOTCONFIGURED, TL_ECAPSULE, -12345};
+    static const int inside_only[] = {TL_EINVAL,  TL_ESCHEMA,        TL_EMEDIA,   TL_ENOTFOUND, TL_EINTERNAL,
+                                      TL_EPOLICY, TL_ENOTCONFIGURED, TL_ECAPSULE, -12345};
     assert_int_equal(tl_membrane_error(TL_ECAPSULE_RUN, &a), TL_ECAPSULE_RUN);
     for (size_t i = 0; i < sizeof(inside_only) / sizeof(inside_only[0]); i++) {
         assert_int_equal(tl_membrane_error(inside_only[i], &b), TL_ECAPSULE_RUN);

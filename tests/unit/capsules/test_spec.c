@@ -7,19 +7,25 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+
 #include <cmocka.h>
 
 /* The example of capsule-node-spec.md §10.4, with the contracts that its interface demands. */
 static const char bong[] =
-    "{\"id\":\"auteur.bong-joon-ho\",\"version\":\"1.0.0\",\"displayName\":\"Bong Joon-ho Style Capsule\",\"description\":\"d\","
+    "{\"id\":\"auteur.bong-joon-ho\",\"version\":\"1.0.0\",\"displayName\":\"Bong Joon-ho Style "
+    "Capsule\",\"description\":\"d\","
     "\"inputContracts\":{\"required\":[\"emotion_curve\"],\"optional\":[\"scene_summary\"],\"maxUpstream\":4,"
     "\"allowedTypes\":[\"float[]\",\"string\",\"number\"],\"contextMode\":\"sequential\"},"
     "\"outputContracts\":{\"types\":[\"float[]\",\"palette\"]},"
-    "\"inputs\":{\"emotion_curve\":{\"type\":\"float[]\"},\"scene_summary\":{\"type\":\"string\"},\"duration_sec\":{\"type\":\"number\",\"required\":true}},"
-    "\"outputs\":{\"style_vector\":{\"type\":\"float[]\"},\"palette\":{\"type\":\"string[]\"},\"hints\":{\"type\":\"string[]\"}},"
+    "\"inputs\":{\"emotion_curve\":{\"type\":\"float[]\"},\"scene_summary\":{\"type\":\"string\"},\"duration_sec\":{"
+    "\"type\":\"number\",\"required\":true}},"
+    "\"outputs\":{\"style_vector\":{\"type\":\"float[]\"},\"palette\":{\"type\":\"string[]\"},\"hints\":{\"type\":"
+    "\"string[]\"}},"
     "\"patternVersion\":\"v1\",\"clusterRef\":\"cluster-7\",\"temporalPhase\":\"CLIMAX\","
-    "\"exposedParams\":{\"style_intensity\":{\"type\":\"number\",\"min\":0.4,\"max\":1.0,\"step\":0.05,\"default\":0.7,\"visibility\":\"public\"},"
-    "\"pacing\":{\"type\":\"enum\",\"options\":[\"slow\",\"medium\",\"fast\"],\"default\":\"medium\",\"visibility\":\"public\"},"
+    "\"exposedParams\":{\"style_intensity\":{\"type\":\"number\",\"min\":0.4,\"max\":1.0,\"step\":0.05,\"default\":0.7,"
+    "\"visibility\":\"public\"},"
+    "\"pacing\":{\"type\":\"enum\",\"options\":[\"slow\",\"medium\",\"fast\"],\"default\":\"medium\",\"visibility\":"
+    "\"public\"},"
     "\"strict\":{\"type\":\"boolean\",\"default\":true,\"visibility\":\"admin\"},"
     "\"note\":{\"type\":\"string\",\"max\":40,\"visibility\":\"public\"}},"
     "\"policy\":{\"evidence\":\"summary_only\",\"allowRawLogs\":false},"
@@ -185,8 +191,8 @@ static void each_mistake_is_named_by_its_path(void **state)
         change(j, wrong[i].at, wrong[i].value);
         int err = tl_cap_spec_parse(j, &s, &d);
         if (err != TL_EINVAL || !has_path(&d, wrong[i].problem))
-            fail_msg("%s = %s: error %d, first problem %s", wrong[i].at, wrong[i].value ? wrong[i].value : "(absent)", err,
-                     d.count ? d.items[0].path : "none");
+            fail_msg("%s = %s: error %d, first problem %s", wrong[i].at, wrong[i].value ? wrong[i].value : "(absent)",
+                     err, d.count ? d.items[0].path : "none");
         assert_null(s);
         tl_diag_clear(&d);
     }
@@ -214,15 +220,18 @@ static void all_mistakes_are_told_at_once(void **state)
 static void versions_are_compared_by_precedence(void **state)
 {
     (void)state;
-    static const char *const order[] = {"0.9.9", "1.0.0-alpha", "1.0.0-alpha.1", "1.0.0-alpha.beta", "1.0.0-beta", "1.0.0-beta.2", "1.0.0-beta.11",
-                                        "1.0.0-rc.1", "1.0.0", "1.0.1", "1.2.0", "1.10.0", "2.0.0"};
+    static const char *const order[] = {"0.9.9",      "1.0.0-alpha",  "1.0.0-alpha.1", "1.0.0-alpha.beta",
+                                        "1.0.0-beta", "1.0.0-beta.2", "1.0.0-beta.11", "1.0.0-rc.1",
+                                        "1.0.0",      "1.0.1",        "1.2.0",         "1.10.0",
+                                        "2.0.0"};
     size_t n = sizeof(order) / sizeof(order[0]);
     for (size_t i = 0; i < n; i++)
         for (size_t k = 0; k < n; k++) {
             int c = tl_cap_version_compare(order[i], order[k]);
             assert_int_equal((c > 0) - (c < 0), (i > k) - (i < k));
         }
-    static const char *const bad[] = {"", "1", "1.2", "1.2.3.4", "v1.2.3", "1.2.3-", "1.2.3-a..b", "1.2.3-01", "1.02.3", "1.2.3 ", "1.2.-3", "1234567890.0.0"};
+    static const char *const bad[] = {"",           "1",        "1.2",    "1.2.3.4", "v1.2.3", "1.2.3-",
+                                      "1.2.3-a..b", "1.2.3-01", "1.02.3", "1.2.3 ",  "1.2.-3", "1234567890.0.0"};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
         assert_false(tl_cap_version_valid(bad[i]));
     for (size_t i = 0; i < n; i++)

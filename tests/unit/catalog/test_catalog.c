@@ -52,8 +52,8 @@ static int teardown(void **state)
 static void the_six_auteurs_are_there_for_everybody(void **state)
 {
     (void)state;
-    static const char *const ids[] = {"auteur.bong-joon-ho", "auteur.hong-sangsoo", "auteur.lee-junho", "auteur.na-hongjin", "auteur.park-chan-wook",
-                                      "auteur.shinkai"};
+    static const char *const ids[] = {"auteur.bong-joon-ho", "auteur.hong-sangsoo",   "auteur.lee-junho",
+                                      "auteur.na-hongjin",   "auteur.park-chan-wook", "auteur.shinkai"};
     TL_AUTO_JSON json_t *items = NULL;
     assert_int_equal(tl_cat_capsules(cat, "acme", false, &items), 0);
     assert_int_equal(json_array_size(items), 6);
@@ -165,20 +165,25 @@ static void publishing_again_writes_nothing(void **state)
 /* ---- built-ins that are not valid, or changed ---- */
 
 static const char mini_spec[] =
-    "{\"id\":\"test.mini\",\"version\":\"%s\",\"displayName\":\"m\",\"inputContracts\":{\"required\":[]},\"outputContracts\":{\"types\":[\"json\"]},"
+    "{\"id\":\"test.mini\",\"version\":\"%s\",\"displayName\":\"m\",\"inputContracts\":{\"required\":[]},"
+    "\"outputContracts\":{\"types\":[\"json\"]},"
     "\"inputs\":{\"a\":{\"type\":\"json\"}},\"outputs\":{\"a\":{\"type\":\"json\"}},\"exposedParams\":{},"
-    "\"policy\":{\"evidence\":\"summary_only\",\"allowRawLogs\":false},\"adapter\":{\"type\":\"internal\",\"internalGraphRef\":\"private-dag://m\"}}";
-static const char mini_private[] = "{\"nodes\":[{\"id\":\"i\",\"type\":\"graph.input\"},{\"id\":\"o\",\"type\":\"graph.output\"}],"
-                                   "\"edges\":[{\"source\":\"i\",\"sourceHandle\":\"a\",\"target\":\"o\",\"targetHandle\":\"%s\"}]}";
+    "\"policy\":{\"evidence\":\"summary_only\",\"allowRawLogs\":false},\"adapter\":{\"type\":\"internal\","
+    "\"internalGraphRef\":\"private-dag://m\"}}";
+static const char mini_private[] =
+    "{\"nodes\":[{\"id\":\"i\",\"type\":\"graph.input\"},{\"id\":\"o\",\"type\":\"graph.output\"}],"
+    "\"edges\":[{\"source\":\"i\",\"sourceHandle\":\"a\",\"target\":\"o\",\"targetHandle\":\"%s\"}]}";
 
 static int publish_mini(const char *version, const char *handle, char *message, size_t cap)
 {
     char spec[1024], priv[512];
     int n = snprintf(spec, sizeof(spec), mini_spec, version), m = snprintf(priv, sizeof(priv), mini_private, handle);
-    struct tl_builtin_file files[] = {{TL_BUILTIN_SPEC, "m/spec.json", spec, spec + n}, {TL_BUILTIN_PRIVATE, "m/private.json", priv, priv + m}};
+    struct tl_builtin_file files[] = {{TL_BUILTIN_SPEC, "m/spec.json", spec, spec + n},
+                                      {TL_BUILTIN_PRIVATE, "m/private.json", priv, priv + m}};
     struct tl_diag diag = {0};
     int err = tl_builtin_publish_files(files, 2, keys_db, keys_kr, &services, &diag);
-    snprintf(message, cap, "%s: %s", diag.count && diag.items[0].path ? diag.items[0].path : "", diag.count ? diag.items[0].message : "");
+    snprintf(message, cap, "%s: %s", diag.count && diag.items[0].path ? diag.items[0].path : "",
+             diag.count ? diag.items[0].message : "");
     tl_diag_clear(&diag);
     return err;
 }
@@ -193,7 +198,8 @@ static void a_changed_built_in_with_the_same_version_is_refused(void **state)
     char spec[1024], priv[512];
     int n = snprintf(spec, sizeof(spec), mini_spec, "1.0.0"), k = snprintf(priv, sizeof(priv), mini_private, "a");
     priv[k++] = ' ';
-    struct tl_builtin_file files[] = {{TL_BUILTIN_SPEC, "m/spec.json", spec, spec + n}, {TL_BUILTIN_PRIVATE, "m/private.json", priv, priv + k}};
+    struct tl_builtin_file files[] = {{TL_BUILTIN_SPEC, "m/spec.json", spec, spec + n},
+                                      {TL_BUILTIN_PRIVATE, "m/private.json", priv, priv + k}};
     struct tl_diag diag = {0};
     assert_int_equal(tl_builtin_publish_files(files, 2, keys_db, keys_kr, &services, &diag), TL_ECONFLICT);
     assert_non_null(strstr(diag.items[0].message, "test.mini@1.0.0 has changed"));
@@ -243,7 +249,8 @@ static int edit(struct tl_txn *txn, void *arg)
     struct edit *e = arg;
     struct tl_bytes v;
     if (e->flip == SIZE_MAX)
-        return e->value ? tl_txn_put(txn, e->table, e->key, e->len, e->value, e->value_len) : tl_txn_del(txn, e->table, e->key, e->len);
+        return e->value ? tl_txn_put(txn, e->table, e->key, e->len, e->value, e->value_len)
+                        : tl_txn_del(txn, e->table, e->key, e->len);
     int err = tl_txn_get(txn, e->table, e->key, e->len, &v);
     uint8_t *copy = malloc(v.len);
     memcpy(copy, v.data, v.len);
@@ -284,7 +291,8 @@ static uint64_t audits(void)
 {
     struct tl_db_stat st;
     /* Audit rows are submitted: an update of one's own waits for what was submitted before. */
-    struct edit nothing = {.table = TL_TBL_META, .key = "test", .len = 4, .value = "1", .value_len = 1, .flip = SIZE_MAX};
+    struct edit nothing = {
+        .table = TL_TBL_META, .key = "test", .len = 4, .value = "1", .value_len = 1, .flip = SIZE_MAX};
     assert_int_equal(tl_db_update(keys_db, edit, &nothing), 0);
     assert_int_equal(tl_db_stat(keys_db, &st), 0);
     return st.entries[TL_TBL_AUDIT];
@@ -293,8 +301,9 @@ static uint64_t audits(void)
 static void damage_gives_one_opaque_error_and_an_audit_row(void **state)
 {
     (void)state;
-    struct edit damage[] = {of_digest(TL_TBL_SEALED, BONG, "1.0.0"), of_digest(TL_TBL_SEALED, BONG, "1.0.0"), of_digest(TL_TBL_WRAP, BONG, "1.0.0"),
-                            of_digest(TL_TBL_SEALED, BONG, "1.0.0"), of_digest(TL_TBL_WRAP, BONG, "1.0.0")};
+    struct edit damage[] = {of_digest(TL_TBL_SEALED, BONG, "1.0.0"), of_digest(TL_TBL_SEALED, BONG, "1.0.0"),
+                            of_digest(TL_TBL_WRAP, BONG, "1.0.0"), of_digest(TL_TBL_SEALED, BONG, "1.0.0"),
+                            of_digest(TL_TBL_WRAP, BONG, "1.0.0")};
     damage[0].flip = 5000;
     damage[1].flip = 0;
     damage[2].flip = 40;
@@ -334,6 +343,38 @@ static void another_capsules_blob_under_this_name_is_refused(void **state)
     assert_int_equal(tl_db_update(keys_db, edit, &e), 0);
     assert_int_equal(try_open(PARK), 0); /* in the cache under its own name */
     assert_int_equal(try_open(BONG), TL_ECAPSULE);
+}
+
+/* Sealed again by the true author, under the same version, and put in the place of the first: the row's digest is not
+ * its own. */
+static void another_seal_of_the_same_version_is_refused(void **state)
+{
+    (void)state;
+    json_t *spec = NULL, *doc = NULL;
+    const struct tl_builtin_file *f = tl_builtin_files;
+    struct tl_sealed sealed;
+    struct tl_locked *locked;
+    size_t len;
+    while (f->kind != TL_BUILTIN_SPEC)
+        f++;
+    assert_int_equal(tl_json_parse(f[0].data, (size_t)(f[0].end - f[0].data), &spec, NULL), 0);
+    assert_int_equal(tl_json_parse(f[1].data, (size_t)(f[1].end - f[1].data), &doc, NULL), 0);
+    assert_string_equal(tl_json_str(spec, "id"), BONG);
+    char *plain = tl_capsule_plain(spec, doc, &len);
+    struct tl_seal_id id = {"talos", BONG, "1.0.0", tl_keyring_author_public(keys_kr)};
+    assert_int_equal(tl_locked_new(&locked), 0);
+    assert_int_equal(tl_seal(keys_kr, &id, tl_keyring_author_secret(keys_kr), plain, len, locked, &sealed), 0);
+    struct edit blob = of_digest(TL_TBL_SEALED, BONG, "1.0.0"), wrap = of_digest(TL_TBL_WRAP, BONG, "1.0.0");
+    blob.value = sealed.blob, blob.value_len = sealed.len;
+    wrap.value = sealed.wrap, wrap.value_len = sealed.wrap_len;
+    assert_int_equal(tl_db_update(keys_db, edit, &blob), 0);
+    assert_int_equal(tl_db_update(keys_db, edit, &wrap), 0);
+    assert_int_equal(try_open(BONG), TL_ECAPSULE);
+    tl_wipe_free(plain, len);
+    tl_sealed_clear(&sealed);
+    tl_locked_free(locked);
+    json_decref(spec);
+    json_decref(doc);
 }
 
 static void another_organisations_capsule_is_not_there(void **state)
@@ -407,7 +448,9 @@ static void the_record_can_be_neither_removed_nor_forged(void **state)
     assert_non_null(strstr(m, "missing or was changed"));
     write_file("capsules.high", "{\"format\":1,\"capsules\":{},\"mac\":\"00\"}");
     assert_int_equal(open_catalog(m, sizeof(m)), TL_ECAPSULE);
-    write_file("capsules.high", "{\"format\":1,\"capsules\":{},\"mac\":\"0000000000000000000000000000000000000000000000000000000000000000\"}");
+    write_file(
+        "capsules.high",
+        "{\"format\":1,\"capsules\":{},\"mac\":\"0000000000000000000000000000000000000000000000000000000000000000\"}");
     assert_int_equal(open_catalog(m, sizeof(m)), TL_ECAPSULE);
     write_file("capsules.high", "nothing");
     assert_int_equal(open_catalog(m, sizeof(m)), TL_ECAPSULE);
@@ -439,7 +482,8 @@ static void each_private_text(const json_t *j, void (*fn)(const char *text, size
         fn(json_string_value(j), json_string_length(j));
     for (size_t i = 0; i < json_array_size(j); i++)
         each_private_text(json_array_get(j, i), fn);
-    json_object_foreach((json_t *)(uintptr_t)j, key, v) each_private_text(v, fn);
+    json_object_foreach((json_t *)(uintptr_t)j, key, v)
+        each_private_text(v, fn);
 }
 
 static char *disk;
@@ -507,8 +551,8 @@ static void opening_is_quick(void **state)
     int64_t keys = tl_mono_us() - t;
     t = tl_mono_us();
     assert_int_equal(open_catalog(NULL, 0), 0);
-    print_message("opening with the built-ins sealed: %.1f ms; first start: keys and store %.1f ms, sealing %.1f ms\n", (double)again / 1000, (double)keys / 1000,
-                  (double)(tl_mono_us() - t) / 1000);
+    print_message("opening with the built-ins sealed: %.1f ms; first start: keys and store %.1f ms, sealing %.1f ms\n",
+                  (double)again / 1000, (double)keys / 1000, (double)(tl_mono_us() - t) / 1000);
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -526,6 +570,7 @@ int main(void)
         T(the_newest_version_is_a_release),
         T(damage_gives_one_opaque_error_and_an_audit_row),
         T(another_capsules_blob_under_this_name_is_refused),
+        T(another_seal_of_the_same_version_is_refused),
         T(another_organisations_capsule_is_not_there),
         T(a_version_that_was_taken_away_is_noticed),
         T(an_older_version_that_is_put_back_is_noticed),

@@ -1,4 +1,5 @@
-/* The built-in capsules through the whole house: sealed, opened, run by the executor, past the membrane, into the journal. */
+/* The built-in capsules through the whole house: sealed, opened, run by the executor, past the membrane, into the
+ * journal. */
 #include "base/err.h"
 #include "base/json.h"
 #include "base/mem.h"
@@ -36,8 +37,14 @@ static int setup(void **state)
     services.db = keys_db;
     if (tl_cat_open(keys_db, keys_kr, &services, &cat, NULL))
         return -1;
-    struct tl_exec_conf conf = {.threads = 2, .db = keys_db, .services = &services, .replan = tl_cap_replan, .cache_key = tl_cap_cache_key,
-                                .complete = tl_cap_complete, .notify = notify, .arg = &services};
+    struct tl_exec_conf conf = {.threads = 2,
+                                .db = keys_db,
+                                .services = &services,
+                                .replan = tl_cap_replan,
+                                .cache_key = tl_cap_cache_key,
+                                .complete = tl_cap_complete,
+                                .notify = notify,
+                                .arg = &services};
     ended = 0;
     return tl_exec_new(&conf, &exec);
 }
@@ -59,7 +66,8 @@ static struct tl_id start(const char *body_text)
     int err = tl_cap_call_plan(&services, "acme", body, NULL, false, &doc, &meta, &plan, &diag);
     if (err)
         fail_msg("%d %s: %s", err, diag.count ? diag.items[0].path : "", diag.count ? diag.items[0].message : "");
-    struct tl_run_req req = {.org = "acme", .sub = "t", .kind = TL_KIND_CAPSULE, .doc = doc, .plan = plan, .meta = meta};
+    struct tl_run_req req = {
+        .org = "acme", .sub = "t", .kind = TL_KIND_CAPSULE, .doc = doc, .plan = plan, .meta = meta};
     assert_int_equal(tl_run_start_wait(exec, &req, &id), 0);
     tl_plan_unref(plan);
     return id;
@@ -96,11 +104,13 @@ static const char *leaked_from(const json_t *j)
 {
     const char *key, *found = NULL;
     json_t *v;
-    if (json_is_string(j) && json_string_length(j) >= 40 && memmem(journal, journal_len, json_string_value(j), json_string_length(j)))
+    if (json_is_string(j) && json_string_length(j) >= 40 &&
+        memmem(journal, journal_len, json_string_value(j), json_string_length(j)))
         return json_string_value(j);
     for (size_t i = 0; i < json_array_size(j) && !found; i++)
         found = leaked_from(json_array_get(j, i));
-    json_object_foreach((json_t *)(uintptr_t)j, key, v) found = found ? found : leaked_from(v);
+    json_object_foreach((json_t *)(uintptr_t)j, key, v)
+        found = found ? found : leaked_from(v);
     return found;
 }
 
@@ -122,7 +132,8 @@ static bool leaked(void)
 static void check_result(const char *id, const json_t *record)
 {
     static const char *const outputs[] = {"style_vector", "palette", "composition_hints", "pacing_hints"};
-    const json_t *result = json_object_get(record, "result"), *summary = json_object_get(result, "summary"), *refs = json_object_get(result, "evidence_refs");
+    const json_t *result = json_object_get(record, "result"), *summary = json_object_get(result, "summary"),
+                 *refs = json_object_get(result, "evidence_refs");
     TL_AUTO_FREE char *text = tl_json_text(record);
     if (strcmp(tl_json_str(record, "status"), "done") != 0)
         fail_msg("%s: %s", id, text);
@@ -144,12 +155,14 @@ static void check_result(const char *id, const json_t *record)
     assert_int_equal(rows, 1);
 }
 
-static const char *const ids[] = {"auteur.bong-joon-ho", "auteur.hong-sangsoo", "auteur.lee-junho", "auteur.na-hongjin", "auteur.park-chan-wook",
-                                  "auteur.shinkai"};
+static const char *const ids[] = {"auteur.bong-joon-ho", "auteur.hong-sangsoo",   "auteur.lee-junho",
+                                  "auteur.na-hongjin",   "auteur.park-chan-wook", "auteur.shinkai"};
 static const char *const scenes[] = {
     "",
-    ",\"inputs\":{\"emotion_curve\":[0.1,0.3,0.9,0.2],\"duration_sec\":24,\"scene_summary\":\"Rain floods the basement at night; the family runs down the stairs.\"}",
-    ",\"inputs\":{\"scene_summary\":\"비 오는 밤, 두 사람이 술집에서 말없이 마주 앉아 있다.\"},\"params\":{\"style_intensity\":1.0,\"persona_priority\":\"blended\"}",
+    ",\"inputs\":{\"emotion_curve\":[0.1,0.3,0.9,0.2],\"duration_sec\":24,\"scene_summary\":\"Rain floods the basement "
+    "at night; the family runs down the stairs.\"}",
+    ",\"inputs\":{\"scene_summary\":\"비 오는 밤, 두 사람이 술집에서 말없이 마주 앉아 "
+    "있다.\"},\"params\":{\"style_intensity\":1.0,\"persona_priority\":\"blended\"}",
 };
 
 static void every_auteur_gives_its_whole_summary(void **state)

@@ -1,4 +1,4 @@
-/* Runs from outside: making one, waiting until it exists, taking up the unfinished ones, and reading records and events. */
+/* Making runs: the first commit, waiting until a run exists, and taking up the unfinished ones. */
 #include "base/err.h"
 #include "base/json.h"
 #include "base/mem.h"
@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-int tl_run_make(struct tl_exec *exec, const struct tl_run_req *req, const struct tl_id *id, struct tl_run **ret)
+static int make_run(struct tl_exec *exec, const struct tl_run_req *req, const struct tl_id *id, struct tl_run **ret)
 {
     if (strlen(req->org) >= TL_ORG_MAX)
         return TL_EINVAL;
@@ -29,6 +29,85 @@ int tl_run_make(struct tl_exec *exec, const struct tl_run_req *req, const struct
         tl_run_unref(run);
         *ret = NULL;
     }
+    return err;
+}
+
+/* The run's first commit: record, document, indexes and run.queued in one transaction. */
+struct first {
+    struct tl_exec *exec;
+    struct tl_run *run;
+    char *record, *doc;
+    struct tl_event queued;
+    void (*started)(void *arg, int err, const struct tl_id *id);
+    void *arg;
+};
+
+static int put_first(struct tl_txn *txn, void *arg)
+{
+    const struct first *f = arg;
+    const struct tl_id *id = &f->run->id;
+    uint8_t by_org[TL_ORG_MAX + TL_ID_LEN];
+    size_t n = strlen(f->run->org) + 1;
+    memcpy(by_org, f->run->org, n);
+    memcpy(by_org + n, id->b, TL_ID_LEN);
+    int err = tl_txn_add(txn, TL_TBL_RUN, id->b, TL_ID_LEN, f->record, strlen(f->record));
+    if (!err)
+        err = tl_txn_put(txn, TL_TBL_RUN_DOC, id->b, TL_ID_LEN, f->doc, strlen(f->doc));
+    if (!err)
+        err = tl_txn_put(txn, TL_TBL_RUN_ORG, by_org, n + TL_ID_LEN, "", 0);
+    if (!err)
+        err = tl_txn_put(txn, TL_TBL_RUN_LIVE, id->b, TL_ID_LEN, "", 0);
+    return err ? err : tl_journal_put_event(txn, id, &f->queued);
+}
+
+static void free_first(struct first *f)
+{
+    struct tl_exec *exec = f->exec;
+    tl_run_unref(f->run);
+    free(f->record);
+    free(f->doc);
+    free(f->queued.text);
+    free(f);
+    tl_exec_commits(exec, -1);
+}
+
+static void first_done(void *arg, int err)
+{
+    struct first *f = arg;
+    struct tl_run *run = f->run;
+    const struct tl_exec_conf *conf = &run->exec->conf;
+    if (!err) {
+        tl_exec_add_live(run->exec, run);
+        if (conf->notify)
+            conf->notify(conf->arg, &run->id, 1, false);
+    }
+    if (f->started)
+        f->started(f->arg, err, &run->id);
+    if (!err)
+        tl_journal_begin(run);
+    free_first(f);
+}
+
+int tl_run_start(struct tl_exec *exec, const struct tl_run_req *req, void (*started)(void *arg, int err, const struct tl_id *id), void *arg)
+{
+    struct tl_id id = tl_id_new();
+    struct first *f = tl_calloc(1, sizeof(*f));
+    if (!f)
+        return TL_ENOMEM;
+    *f = (struct first){.exec = exec, .started = started, .arg = arg};
+    tl_exec_commits(exec, 1);
+    int err = make_run(exec, req, &id, &f->run);
+    if (!err)
+        err = tl_journal_new(f->run, 1, false);
+    if (!err) {
+        f->doc = tl_json_text(req->doc);
+        f->record = tl_journal_record_text(f->run, "queued", 0, 1, NULL);
+        f->queued = (struct tl_event){
+            .seq = 1, .text = tl_journal_event_text(f->run->id_text, 1, "run.queued", json_pack("{s:i}", "nodes", (int)req->plan->nwanted))};
+        err = f->doc && f->record && f->queued.text ? tl_db_submit(exec->conf.db, put_first, f, first_done) : TL_ENOMEM;
+    }
+    if (err)
+        free_first(f);
     return err;
 }
 
@@ -77,18 +156,11 @@ static void clear_stored(struct stored *s)
     json_decref(s->doc);
 }
 
-static int read_record(struct tl_txn *txn, const struct tl_id *id, json_t **ret)
-{
-    struct tl_bytes v;
-    int err = tl_txn_get(txn, TL_TBL_RUN, id->b, TL_ID_LEN, &v);
-    return err ? err : tl_json_parse(v.data, v.len, ret, NULL);
-}
-
 static int read_stored(struct tl_txn *txn, void *arg)
 {
     struct stored *s = arg;
     struct tl_bytes v;
-    int err = read_record(txn, &s->id, &s->record);
+    int err = tl_run_read_record(txn, &s->id, &s->record);
     if (!err)
         err = tl_txn_get(txn, TL_TBL_RUN_DOC, s->id.b, TL_ID_LEN, &v);
     return err ? err : tl_json_parse(v.data, v.len, &s->doc, NULL);
@@ -151,7 +223,7 @@ static int resume_one(struct tl_exec *exec, const struct stored *s)
     }
     TL_AUTO_JSON json_t *meta = meta_of(s->record);
     struct tl_run_req req = {.org = org, .sub = sub, .kind = kind, .doc = s->doc, .plan = plan, .meta = meta};
-    int err = tl_run_make(exec, &req, &s->id, &run);
+    int err = make_run(exec, &req, &s->id, &run);
     bool started = strcmp(tl_json_str(s->record, "status"), "running") == 0;
     if (!err)
         err = tl_journal_new(run, (uint64_t)tl_json_int(s->record, "last_seq", 1), started);
@@ -208,165 +280,4 @@ int tl_exec_resume(struct tl_exec *exec)
     }
     free(ids.id);
     return err ? err : count;
-}
-
-struct events_read {
-    const struct tl_id *run;
-    uint64_t after;
-    int (*visit)(void *arg, uint64_t seq, const char *json, size_t len);
-    void *arg;
-};
-
-static int one_event(void *arg, struct tl_bytes key, struct tl_bytes value)
-{
-    const struct events_read *r = arg;
-    if (key.len != TL_ID_LEN + 8)
-        return TL_ECORRUPT;
-    return r->visit(r->arg, tl_key_u64_read((const uint8_t *)key.data + TL_ID_LEN), value.data, value.len);
-}
-
-static int scan_events(struct tl_txn *txn, void *arg)
-{
-    const struct events_read *r = arg;
-    uint8_t from[TL_ID_LEN + 8];
-    memcpy(from, r->run->b, TL_ID_LEN);
-    tl_key_u64(from + TL_ID_LEN, r->after == UINT64_MAX ? r->after : r->after + 1);
-    return tl_txn_scan(txn, &(struct tl_scan){.table = TL_TBL_EVENT, .prefix = r->run->b, .prefix_len = TL_ID_LEN, .from = from, .from_len = sizeof(from)},
-                       one_event, arg);
-}
-
-int tl_events_read(struct tl_db *db, const struct tl_id *run, uint64_t after_seq,
-                   int (*visit)(void *arg, uint64_t seq, const char *json, size_t len), void *arg)
-{
-    struct events_read r = {run, after_seq, visit, arg};
-    int err = tl_db_read(db, scan_events, &r);
-    return err > 0 ? 0 : err;
-}
-
-/* The nodes' states, as the run.progress events tell them. */
-static int collect_nodes(void *arg, uint64_t seq, const char *json, size_t len)
-{
-    json_t *nodes = arg;
-    (void)seq;
-    if (!memmem(json, len, "\"run.progress\"", 14))
-        return 0;
-    TL_AUTO_JSON json_t *e = NULL;
-    if (tl_json_parse(json, len, &e, NULL) < 0)
-        return 0;
-    size_t i;
-    json_t *n;
-    json_array_foreach(json_object_get(json_object_get(e, "payload"), "nodes"), i, n)
-    {
-        TL_AUTO_JSON json_t *state = json_copy(n);
-        json_object_del(state, "id");
-        if (tl_json_str(n, "id"))
-            json_object_set(nodes, tl_json_str(n, "id"), state);
-    }
-    return 0;
-}
-
-struct one_record {
-    const struct tl_id *id;
-    json_t *record;
-};
-
-static int get_record(struct tl_txn *txn, void *arg)
-{
-    struct one_record *r = arg;
-    return read_record(txn, r->id, &r->record);
-}
-
-int tl_run_get(struct tl_db *db, const char *org, const struct tl_id *id, json_t **ret)
-{
-    struct one_record r = {.id = id};
-    *ret = NULL;
-    int err = tl_db_read(db, get_record, &r);
-    const char *owner = tl_json_str(r.record, "org");
-    if (!err && (!owner || strcmp(owner, org) != 0))
-        err = TL_ENOTFOUND;
-    json_t *nodes = err ? NULL : json_object();
-    if (!err)
-        err = tl_events_read(db, id, 0, collect_nodes, nodes);
-    if (err) {
-        json_decref(nodes);
-        json_decref(r.record);
-        return err;
-    }
-    json_object_set_new(r.record, "nodes", nodes);
-    *ret = r.record;
-    return 0;
-}
-
-struct list {
-    struct tl_txn *txn;
-    const char *org, *status;
-    const struct tl_id *before;
-    size_t limit;
-    json_t *items;
-    struct tl_id last;
-    bool more;
-};
-
-static int one_of_list(void *arg, struct tl_bytes key, struct tl_bytes value)
-{
-    struct list *l = arg;
-    struct tl_id id;
-    json_t *record = NULL;
-    (void)value;
-    memcpy(id.b, (const uint8_t *)key.data + key.len - TL_ID_LEN, TL_ID_LEN);
-    if (l->before && memcmp(id.b, l->before->b, TL_ID_LEN) >= 0)
-        return 0;
-    int err = read_record(l->txn, &id, &record);
-    if (err)
-        return err == TL_ENOTFOUND ? 0 : err;
-    const char *status = tl_json_str(record, "status");
-    bool fits = !l->status || (status && strcmp(status, l->status) == 0);
-    if (fits && json_array_size(l->items) == l->limit) {
-        json_decref(record);
-        l->more = true;
-        return 1;
-    }
-    json_object_del(record, "result");
-    if (!fits) {
-        json_decref(record);
-    } else {
-        l->last = id;
-        json_array_append_new(l->items, record);
-    }
-    return 0;
-}
-
-static int scan_list(struct tl_txn *txn, void *arg)
-{
-    struct list *l = arg;
-    l->txn = txn;
-    uint8_t from[TL_ORG_MAX + TL_ID_LEN];
-    size_t n = strlen(l->org) + 1;
-    memcpy(from, l->org, n);
-    if (l->before)
-        memcpy(from + n, l->before->b, TL_ID_LEN);
-    return tl_txn_scan(txn,
-                       &(struct tl_scan){.table = TL_TBL_RUN_ORG, .prefix = l->org, .prefix_len = n, .reverse = true,
-                                         .from = l->before ? from : NULL, .from_len = l->before ? n + TL_ID_LEN : 0},
-                       one_of_list, l);
-}
-
-int tl_run_list(struct tl_db *db, const char *org, const char *status, const struct tl_id *before, size_t limit, json_t **ret_items,
-                struct tl_id *ret_next, bool *ret_more)
-{
-    struct list l = {.org = org, .status = status, .before = before, .limit = limit, .items = json_array()};
-    *ret_items = NULL;
-    if (!l.items || strlen(org) >= TL_ORG_MAX) {
-        json_decref(l.items);
-        return l.items ? TL_ENOTFOUND : TL_ENOMEM;
-    }
-    int err = tl_db_read(db, scan_list, &l);
-    if (err < 0) {
-        json_decref(l.items);
-        return err;
-    }
-    *ret_items = l.items;
-    *ret_next = l.last;
-    *ret_more = l.more;
-    return 0;
 }
