@@ -144,14 +144,10 @@ static int make_out(struct tl_arena *arena, json_t *graph, struct tl_capsule *ca
 static int make_plan(const struct tl_capsule *cap, json_t *graph, struct tl_services *services, struct tl_plan **ret,
                      struct tl_diag *diag)
 {
-    struct tl_doc *doc;
-    int err = tl_doc_parse(graph, &doc, diag);
-    if (err)
-        return err;
     struct tl_cap_env scope = {.services = services, .org = cap->owner, .nesting = 1};
     struct tl_graph_env env = {
         .find_op = tl_cap_find_op, .arg = &scope, .allow_private = true, .admin = true, .in = cap->in, .out = cap->out};
-    return tl_plan_new(doc, &env, NULL, 0, ret, diag);
+    return tl_plan_json(graph, &env, NULL, 0, ret, diag);
 }
 
 int tl_capsule_check(struct tl_services *services, const char *owner, const struct tl_cap_spec *spec,

@@ -195,7 +195,7 @@ static int shape(const struct tl_shape_req *req, struct tl_shape *ret)
               : services->open_capsule ? services->open_capsule(services->arg, pin->org, id, version, &cap)
                                        : TL_ENOTFOUND;
     if (err == TL_ENOTFOUND)
-        return bad(req, "capsuleId", "names, with capsuleVersion, no capsule that you may use");
+        return bad(req, "capsuleId", "there is no capsule of this id and version");
     if (!err)
         err = shape_of(req, services, cap, patterns, pin, ret);
     tl_capsule_unref(cap);

@@ -54,14 +54,9 @@ static int read_targets(const json_t *doc, const char ***ret, size_t *ret_n, str
 static int plan_graph(struct tl_services *services, const char *org, json_t *graph, const char *const *targets,
                       size_t n, bool admin, struct tl_plan **ret, struct tl_diag *diag)
 {
-    struct tl_doc *doc;
-    *ret = NULL;
-    int err = tl_doc_parse(graph, &doc, diag);
-    if (err)
-        return err;
     struct tl_cap_env scope = {.services = services, .org = org};
     struct tl_graph_env env = {.find_op = tl_cap_find_op, .arg = &scope, .admin = admin};
-    return tl_plan_new(doc, &env, targets, n, ret, diag);
+    return tl_plan_json(graph, &env, targets, n, ret, diag);
 }
 
 int tl_cap_replan(void *services, const char *org, const char *kind, json_t *doc, struct tl_plan **ret,

@@ -217,9 +217,9 @@ int tl_membrane_pass(const struct tl_membrane_in *in, struct tl_membrane_out *re
     if (!err)
         err = pass_evidence(in, ret, &evidence_warnings);
     if (!err)
-        err = pass_rule(in, ret, &evidence_warnings);
-    if (!err)
         err = fill_summary(in, ret);
+    if (!err)
+        err = pass_rule(in, ret, &evidence_warnings);
     if (output_warnings && json_object_set_new(ret->summary, "output_warnings", output_warnings) < 0)
         err = TL_ENOMEM;
     if (evidence_warnings && json_object_set_new(ret->summary, "evidence_warnings", evidence_warnings) < 0)

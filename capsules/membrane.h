@@ -30,7 +30,7 @@ struct tl_membrane_out {
     /* {output: value …, "pattern_version"?, "synapse_rule_ref"?, "output_warnings"?, "evidence_warnings"?};
      * references_only leaves the values out. */
     json_t *summary;
-    json_t *evidence_refs;    /* admitted references, in order, each once */
+    json_t *evidence_refs; /* admitted references, in order, each once */
 };
 
 /* TL_ENOMEM. What comes out shares nothing with what went in. */

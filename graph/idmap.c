@@ -55,6 +55,8 @@ int tl_idmap_add(struct tl_idmap *map, const char *id, uint32_t index)
 
 uint32_t tl_idmap_find(const struct tl_idmap *map, const char *id)
 {
+    if (!map->slots)
+        return UINT32_MAX;
     const struct tl_idmap_slot *s = slot_of(map, id, hash_of(id));
     return s->id ? s->index : UINT32_MAX;
 }

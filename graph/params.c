@@ -59,7 +59,7 @@ static int check_enum(const struct tl_param *p, const json_t *j, struct tl_str *
 
 static int check_value(const struct tl_param *p, json_t *j, struct tl_value *ret, struct tl_str *why)
 {
-    size_t longest = p->max > 0 ? (size_t)p->max : TL_PARAM_STRING_MAX;
+    size_t longest = p->type == TL_P_STRING && p->max > 0 ? (size_t)p->max : TL_PARAM_STRING_MAX;
     switch (p->type) {
     case TL_P_NUMBER:
         if (check_number(p, j, why) == 0)

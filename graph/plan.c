@@ -4,7 +4,6 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/str.h"
-#include "graph/idmap.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -21,6 +20,7 @@ struct maker {
     const struct tl_graph_env *env;
     struct tl_diag *diag;
     bool *wanted;
+    bool *whole; /* per edge: both its ends are nodes */
     uint32_t *edge_port, *edge_out; /* per edge: input port of its target, output of its source; UINT32_MAX where the edge does not count */
     uint32_t *first_in, *edges_in;  /* edges by target (CSR) */
     uint32_t *first_out, *edges_by_source;
@@ -43,11 +43,13 @@ static int group_edges(struct maker *m, bool by_target, uint32_t **ret_first, ui
     if (!first || !list)
         return TL_ENOMEM;
     for (uint32_t e = 0; e < doc->nedges; e++)
-        first[(by_target ? doc->edges[e].target : doc->edges[e].source) + 2]++;
+        if (m->whole[e])
+            first[(by_target ? doc->edges[e].target : doc->edges[e].source) + 2]++;
     for (uint32_t i = 2; i < doc->nnodes + 2; i++)
         first[i] += first[i - 1];
     for (uint32_t e = 0; e < doc->nedges; e++)
-        list[first[(by_target ? doc->edges[e].target : doc->edges[e].source) + 1]++] = e;
+        if (m->whole[e])
+            list[first[(by_target ? doc->edges[e].target : doc->edges[e].source) + 1]++] = e;
     return 0;
 }
 
@@ -62,10 +64,8 @@ static int mark_wanted(struct maker *m, const char *const *targets, size_t ntarg
     if (!targets)
         memset(m->wanted, 1, doc->nnodes);
     for (size_t t = 0; targets && t < ntargets; t++) {
-        uint32_t i = 0;
-        while (i < doc->nnodes && strcmp(doc->nodes[i].id, targets[t]) != 0)
-            i++;
-        if (i == doc->nnodes)
+        uint32_t i = tl_idmap_find(&doc->ids, targets[t]);
+        if (i == NONE)
             tl_diag_add(m->diag, targets[t], NULL, "$.targets", "the target \"%s\" is no node of this graph", targets[t]);
         else if (!m->wanted[i])
             m->wanted[i] = true, stack[depth++] = i;
@@ -185,7 +185,9 @@ static int make_node(struct maker *m, uint32_t i)
     char path[64], data_path[80];
     snprintf(path, sizeof(path), "$.nodes[%u]", d->index);
     snprintf(data_path, sizeof(data_path), "%s.data", path);
-    n->op = find_op(m, d->type);
+    n->op = *d->type ? find_op(m, d->type) : NULL;
+    if (!n->op && !*d->type)
+        return 0;
     if (!n->op) {
         tl_diag_add(m->diag, n->id, NULL, path, "unknown node type \"%s\"", d->type);
         return 0;
@@ -225,10 +227,10 @@ static int make_node(struct maker *m, uint32_t i)
 static void check_edge(struct maker *m, uint32_t e)
 {
     const struct tl_doc_edge *d = &m->plan->doc->edges[e];
-    const struct tl_plan_node *s = &m->nodes[d->source], *t = &m->nodes[d->target];
     m->edge_port[e] = m->edge_out[e] = NONE;
-    if (!m->wanted[d->target] || !s->op || !t->op)
+    if (!m->whole[e] || !m->wanted[d->target] || !m->nodes[d->source].op || !m->nodes[d->target].op)
         return;
+    const struct tl_plan_node *s = &m->nodes[d->source], *t = &m->nodes[d->target];
     char path[64];
     snprintf(path, sizeof(path), "$.edges[%u]", d->index);
     uint32_t out = 0, in = 0;
@@ -401,8 +403,10 @@ static int make(struct maker *m, const char *const *targets, size_t ntargets)
     plan->nnodes = doc->nnodes;
     plan->nodes = m->nodes = zeroed(m, doc->nnodes, sizeof(*m->nodes));
     m->in = zeroed(m, doc->nnodes, sizeof(struct tl_plan_port *));
-    if (!m->nodes || !m->in || !m->wanted || !m->edge_port || !m->edge_out)
+    if (!m->nodes || !m->in || !m->wanted || !m->whole || !m->edge_port || !m->edge_out)
         return TL_ENOMEM;
+    for (uint32_t e = 0; e < doc->nedges; e++)
+        m->whole[e] = doc->edges[e].source != NONE && doc->edges[e].target != NONE;
     int err = group_edges(m, true, &m->first_in, &m->edges_in);
     if (!err)
         err = group_edges(m, false, &m->first_out, &m->edges_by_source);
@@ -422,7 +426,7 @@ static int make(struct maker *m, const char *const *targets, size_t ntargets)
         err = link_nodes(m);
     if (!err)
         err = order_nodes(m);
-    return err ? err : hash_graph(plan);
+    return err ? err : doc->sound ? hash_graph(plan) : TL_EINVAL;
 }
 
 int tl_plan_new(struct tl_doc *doc, const struct tl_graph_env *env, const char *const *targets, size_t ntargets,
@@ -441,10 +445,12 @@ int tl_plan_new(struct tl_doc *doc, const struct tl_graph_env *env, const char *
     struct maker m = {.plan = plan, .env = env, .diag = diag ? diag : &own};
     size_t before = m.diag->count + m.diag->dropped;
     m.wanted = tl_calloc(doc->nnodes + 1, 1);
+    m.whole = tl_calloc(doc->nedges + 1, 1);
     m.edge_port = tl_calloc(doc->nedges + 1, sizeof(uint32_t));
     m.edge_out = tl_calloc(doc->nedges + 1, sizeof(uint32_t));
     int err = make(&m, targets, ntargets);
     free(m.wanted);
+    free(m.whole);
     free(m.edge_port);
     free(m.edge_out);
     free(m.first_in);
@@ -459,6 +465,15 @@ int tl_plan_new(struct tl_doc *doc, const struct tl_graph_env *env, const char *
     else
         *ret = plan;
     return err;
+}
+
+int tl_plan_json(json_t *json, const struct tl_graph_env *env, const char *const *targets, size_t ntargets, struct tl_plan **ret,
+                 struct tl_diag *diag)
+{
+    struct tl_doc *doc = NULL;
+    *ret = NULL;
+    int err = tl_doc_read(json, &doc, diag);
+    return doc ? tl_plan_new(doc, env, targets, ntargets, ret, diag) : err;
 }
 
 struct tl_plan *tl_plan_ref(struct tl_plan *plan)
@@ -485,8 +500,5 @@ void tl_plan_unref(struct tl_plan *plan)
 
 uint32_t tl_plan_find(const struct tl_plan *plan, const char *id)
 {
-    for (uint32_t i = 0; i < plan->nnodes; i++)
-        if (strcmp(plan->nodes[i].id, id) == 0)
-            return i;
-    return NONE;
+    return tl_idmap_find(&plan->doc->ids, id);
 }

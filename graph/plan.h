@@ -55,7 +55,10 @@ struct tl_plan {
     _Atomic int refs;
 };
 
-/* Takes doc, whatever it returns. targets: node ids whose ancestors are wanted, NULL for all. TL_EINVAL with problems, TL_ENOMEM. */
+/* Checks and plans a document in one: what is wrong with its form and what is wrong with its meaning are reported together. Shares json. As tl_plan_new. */
+int tl_plan_json(json_t *json, const struct tl_graph_env *env, const char *const *targets, size_t ntargets, struct tl_plan **ret,
+                 struct tl_diag *diag);
+/* Takes doc, whatever it returns; one that is not sound never becomes a plan. targets: node ids whose ancestors are wanted, NULL for all. TL_EINVAL with problems, TL_ENOMEM. */
 int tl_plan_new(struct tl_doc *doc, const struct tl_graph_env *env, const char *const *targets, size_t ntargets,
                 struct tl_plan **ret, struct tl_diag *diag);
 struct tl_plan *tl_plan_ref(struct tl_plan *plan);

@@ -211,11 +211,8 @@ static int resume_one(struct tl_exec *exec, const struct stored *s)
     if (planned < 0) {
         /* An empty plan carries the run to its end, so that there is one way to end. */
         TL_AUTO_JSON json_t *empty = json_pack("{s:[],s:[]}", "nodes", "edges");
-        struct tl_doc *doc = NULL;
         struct tl_graph_env env = {0};
-        int err = empty ? tl_doc_parse(empty, &doc, NULL) : TL_ENOMEM;
-        if (!err)
-            err = tl_plan_new(doc, &env, NULL, 0, &plan, NULL);
+        int err = empty ? tl_plan_json(empty, &env, NULL, 0, &plan, NULL) : TL_ENOMEM;
         if (err) {
             tl_diag_clear(&diag);
             return err;

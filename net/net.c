@@ -36,7 +36,7 @@ struct xfer {
     CURL *easy;
     char *body; /* to be sent */
     struct tl_str answer;
-    size_t received;
+    size_t received, header_bytes;
     bool trusted, blocked;
     int err; /* why it was ended from here */
 };
@@ -126,6 +126,11 @@ static size_t on_header(char *line, size_t size, size_t count, void *arg)
 {
     struct xfer *x = arg;
     size_t len = size * count, n = len;
+    if (len > TL_NET_HEADER_BYTES - x->header_bytes) {
+        x->err = TL_ETOOBIG;
+        return 0;
+    }
+    x->header_bytes += len;
     while (n && (line[n - 1] == '\r' || line[n - 1] == '\n'))
         n--;
     if (x->req.header && n)

@@ -12,7 +12,8 @@ enum {
     TL_NET_WAITING_MAX = 4096, /* transfers asked for and not ended */
     TL_NET_RUNNING_MAX = 256,  /* transfers at once; others wait, and their time counts from when they run */
     TL_NET_URL_MAX = 8192,
-    TL_NET_HEADERS_MAX = 64,
+    TL_NET_HEADERS_MAX = 64,           /* of a request */
+    TL_NET_HEADER_BYTES = 256 * 1024,  /* of an answer, in all */
 };
 
 struct tl_net_policy {

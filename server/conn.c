@@ -78,8 +78,7 @@ void tl_conn_kill(struct tl_conn *c)
 
 void tl_conn_want_write(struct tl_conn *c)
 {
-    if (!c->blocked_ms)
-        c->blocked_ms = c->http->now_ms;
+    c->blocked = true;
     lws_callback_on_writable(c->wsi);
 }
 
@@ -91,11 +90,17 @@ void tl_conn_quiet(struct tl_conn *c, bool quiet)
     c->quiet = quiet;
 }
 
+static void not_blocked(struct tl_conn *c)
+{
+    c->blocked = false;
+    c->patience = 0;
+}
+
 static int finish(struct tl_conn *c)
 {
     tl_req_unref(c->req);
     c->req = NULL;
-    c->blocked_ms = 0;
+    not_blocked(c);
     if (!c->close_after) {
         c->state = TL_C_IDLE;
         c->lws_body = false;
@@ -209,7 +214,7 @@ int tl_conn_request(struct tl_conn *c)
     c->close_after = c->answered = false;
     c->body_got = 0;
     c->body_began_ms = c->body_last_ms = c->http->now_ms;
-    c->blocked_ms = 0;
+    not_blocked(c);
     tl_req_unref(c->req);
     int err = tl_head_read(c, &c->req, &why, &expect);
     if (err == TL_ENOMEM)
@@ -284,7 +289,7 @@ int tl_conn_body_end(struct tl_conn *c)
 
 int tl_conn_writeable(struct tl_conn *c)
 {
-    c->blocked_ms = 0;
+    not_blocked(c);
     switch (c->state) {
     case TL_C_BODY: return c->answered ? send_reply(c) : 0;
     case TL_C_READY: return send_reply(c);
@@ -311,7 +316,7 @@ static bool body_too_slow(const struct tl_conn *c, int64_t now_ms)
 
 void tl_conn_sweep(struct tl_conn *c, int64_t now_ms)
 {
-    if (c->blocked_ms && now_ms - c->blocked_ms > c->http->laggard_ms)
+    if (c->blocked && ++c->patience > (unsigned)c->http->laggard_ms / TL_HTTP_SWEEP_MS)
         tl_conn_kill(c);
     else if (c->state == TL_C_LINGER && now_ms > c->deadline_ms)
         tl_conn_kill(c);

@@ -34,7 +34,8 @@ struct tl_conn {
     uint64_t body_got;
     int64_t body_began_ms, body_last_ms;
     uint64_t sent;      /* of the reply's body */
-    int64_t blocked_ms; /* since when a write has waited for the client; 0: none does */
+    bool blocked;       /* a write waits for the client */
+    unsigned patience;  /* sweeps that it has waited: they count this server's own time, so that its standing still is nobody's fault */
     int64_t deadline_ms; /* TL_C_LINGER */
     struct tl_stream *stream;
     struct tl_follower follower;

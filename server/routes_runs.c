@@ -154,7 +154,7 @@ const struct tl_route tl_routes_runs[] = {
     {.method = TL_M_POST, .pattern = "/api/v1/runs/{id}/cancel", .role = TL_ROLE_MEMBER, .flags = TL_R_EMPTY_OK | TL_R_POOL,
      .max_body = TL_JSON_MAX_BODY, .handle = tl_run_reply_cancel, .name = "cancelRun", .summary = "Asks for the run's end; run.cancelled follows",
      .body = "Cancel", .answers = {{202, "RunStarted"}}},
-    {.method = TL_M_GET, .pattern = "/api/v1/runs/{id}/nodes/{node}/outputs/{port}/content", .role = TL_ROLE_VIEWER, .flags = TL_R_RANGE,
+    {.method = TL_M_GET, .pattern = "/api/v1/runs/{id}/nodes/{node}/outputs/{port}/content", .role = TL_ROLE_VIEWER, .flags = TL_R_RANGE | TL_R_POOL,
      .handle = output, .name = "getRunOutput", .summary = "The bytes of a medium that a node of the run put out",
      .answers = {{200, "Bytes", "application/octet-stream"}, {206, "Bytes", "application/octet-stream"}, {304}}},
     {.method = TL_M_GET, .pattern = "/ws/runs/{id}", .role = TL_ROLE_VIEWER, .flags = TL_R_WS, .handle = no_upgrade, .name = "followRun",

@@ -6,7 +6,11 @@
 
 #include <string.h>
 
-enum { CACHE_RUNS = 1024, CACHE_TEXT_MAX = 64 * 1024 }; /* at most 64 MiB, where every run is that large */
+enum {
+    CACHE_RUNS = 1024,
+    CACHE_TEXT_MAX = 64 * 1024, /* at most 64 MiB, where every run is that large */
+    INLINE_EVENTS = 64,         /* a journal that is read on the service thread */
+};
 
 struct kept {
     struct tl_id run;
@@ -15,12 +19,16 @@ struct kept {
 };
 
 struct tl_run_text {
+    pthread_mutex_t lock;
     struct kept kept[CACHE_RUNS];
 };
 
 int tl_run_text_new(struct tl_run_text **ret)
 {
-    return (*ret = tl_calloc(1, sizeof(**ret))) ? 0 : TL_ENOMEM;
+    if (!(*ret = tl_calloc(1, sizeof(**ret))))
+        return TL_ENOMEM;
+    pthread_mutex_init(&(*ret)->lock, NULL);
+    return 0;
 }
 
 static void kept_clear(struct kept *k)
@@ -32,8 +40,11 @@ static void kept_clear(struct kept *k)
 
 void tl_run_text_free(struct tl_run_text *cache)
 {
-    for (size_t i = 0; cache && i < CACHE_RUNS; i++)
+    if (!cache)
+        return;
+    for (size_t i = 0; i < CACHE_RUNS; i++)
         kept_clear(&cache->kept[i]);
+    pthread_mutex_destroy(&cache->lock);
     free(cache);
 }
 
@@ -47,51 +58,80 @@ bool tl_run_status_ended(const char *status)
     return status && strcmp(status, "queued") != 0 && strcmp(status, "running") != 0;
 }
 
-/* Takes text. */
-static void keep(struct tl_server *srv, const char *org, const struct tl_id *run, char *text)
+static void keep(struct tl_run_text *cache, const char *org, const struct tl_id *run, const char *text, size_t len)
 {
-    struct kept *k = place(srv->run_text, run);
-    size_t len = strlen(text);
-    kept_clear(k);
-    if (len > CACHE_TEXT_MAX || !(k->org = tl_strdup(org))) {
-        free(text);
+    struct kept *k = place(cache, run);
+    if (len > CACHE_TEXT_MAX)
         return;
+    pthread_mutex_lock(&cache->lock);
+    kept_clear(k);
+    k->org = tl_strdup(org);
+    k->text = tl_strndup(text, len);
+    if (k->org && k->text) {
+        k->run = *run;
+        k->len = len;
+    } else {
+        kept_clear(k);
     }
-    k->run = *run;
-    k->text = text;
-    k->len = len;
+    pthread_mutex_unlock(&cache->lock);
 }
 
-static void reply_copy(struct tl_req *req, const char *text, size_t len)
+/* A copy of what is kept; returned owned, NULL where nothing is. */
+static char *kept_text(struct tl_run_text *cache, const char *org, const struct tl_id *run, size_t *ret_len)
 {
-    tl_reply_text(req, 200, "application/json", tl_strndup(text, len), len);
+    const struct kept *k = place(cache, run);
+    pthread_mutex_lock(&cache->lock);
+    bool here = k->text && tl_id_equal(&k->run, run) && strcmp(k->org, org) == 0;
+    char *text = here ? tl_strndup(k->text, k->len) : NULL;
+    *ret_len = k->len;
+    pthread_mutex_unlock(&cache->lock);
+    return text;
+}
+
+/* The record with its nodes, which are read off the whole journal. Any thread. */
+static void reply_whole(struct tl_req *req, const struct tl_id *id)
+{
+    TL_AUTO_JSON json_t *record = NULL;
+    int err = tl_run_get(req->srv->conf.db, req->claims.org, id, &record);
+    char *text = err < 0 ? NULL : tl_json_text(record);
+    size_t len = text ? strlen(text) : 0;
+    if (text && tl_run_status_ended(tl_json_str(record, "status")))
+        keep(req->srv->run_text, req->claims.org, id, text, len);
+    if (err < 0)
+        tl_reply_err(req, err, NULL);
+    else
+        tl_reply_text(req, 200, "application/json", text, len);
+}
+
+static void on_pool(void *arg)
+{
+    struct tl_req *req = arg;
+    struct tl_id id;
+    if (tl_id_parse(req->params[0], &id))
+        reply_whole(req, &id);
+    tl_req_unref(req);
 }
 
 void tl_runview_reply_record(struct tl_req *req)
 {
     struct tl_server *srv = req->srv;
     struct tl_id id;
-    if (!tl_id_parse(req->params[0], &id)) {
-        tl_reply_err(req, TL_ENOTFOUND, NULL);
-        return;
-    }
-    const struct kept *k = place(srv->run_text, &id);
-    if (k->text && tl_id_equal(&k->run, &id) && strcmp(k->org, req->claims.org) == 0) {
-        reply_copy(req, k->text, k->len);
+    size_t len;
+    char *text = tl_id_parse(req->params[0], &id) ? kept_text(srv->run_text, req->claims.org, &id, &len) : NULL;
+    if (text) {
+        tl_reply_text(req, 200, "application/json", text, len);
         return;
     }
     TL_AUTO_JSON json_t *record = NULL;
-    int err = tl_run_get(srv->conf.db, req->claims.org, &id, &record);
-    char *text = err < 0 ? NULL : tl_json_text(record);
-    if (!text) {
-        tl_reply_err(req, err < 0 ? err : TL_ENOMEM, NULL);
+    int err = tl_id_parse(req->params[0], &id) ? tl_runview_record(srv->conf.db, req->claims.org, &id, &record) : TL_ENOTFOUND;
+    if (!err && tl_json_int(record, "last_seq", 0) <= INLINE_EVENTS) {
+        reply_whole(req, &id);
         return;
     }
-    reply_copy(req, text, strlen(text));
-    if (tl_run_status_ended(tl_json_str(record, "status")))
-        keep(srv, req->claims.org, &id, text);
-    else
-        free(text);
+    if (!err && (err = tl_exec_post(srv->conf.exec, on_pool, tl_req_ref(req))) < 0)
+        tl_req_unref(req);
+    if (err < 0)
+        tl_reply_err(req, err, NULL);
 }
 
 struct head_read {

@@ -79,6 +79,6 @@ void tl_sse_sweep(struct tl_conn *c, int64_t now_ms)
 {
     if (must_end(c))
         tl_conn_kill(c);
-    else if (!c->blocked_ms && now_ms - c->wrote_ms >= c->http->heartbeat_ms)
+    else if (!c->blocked && now_ms - c->wrote_ms >= c->http->heartbeat_ms)
         ask(c);
 }

@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "graph/run.h"
+#include "server/runview.h"
 
 #include <errno.h>
 #include <string.h>
@@ -53,7 +54,7 @@ int tl_stream_open(struct tl_db *db, const char *org, const char *run, const cha
     *ret = NULL;
     if (!tl_id_parse(run, &id))
         return TL_ENOTFOUND;
-    int err = tl_run_get(db, org, &id, &record);
+    int err = tl_runview_record(db, org, &id, &record);
     if (err < 0)
         return err;
     uint64_t after = 0, last = (uint64_t)tl_json_int(record, "last_seq", 0);
@@ -66,9 +67,7 @@ int tl_stream_open(struct tl_db *db, const char *org, const char *run, const cha
         return TL_ENOMEM;
     s->run = id;
     s->cursor = after;
-    const char *status = tl_json_str(record, "status");
-    bool ended = status && strcmp(status, "queued") != 0 && strcmp(status, "running") != 0;
-    s->over = ended && after == last;
+    s->over = after == last && tl_run_status_ended(tl_json_str(record, "status"));
     *ret = s;
     return 0;
 }

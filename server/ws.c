@@ -206,7 +206,8 @@ int tl_ws_writeable(struct tl_conn *c)
     struct tl_http *http = c->http;
     struct tl_ws *ws = c->ws;
     struct tl_stream_batch *b = &http->batch;
-    c->blocked_ms = 0;
+    c->blocked = false;
+    c->patience = 0;
     if (ws->answer) {
         TL_AUTO_FREE char *text = ws->answer;
         ws->answer = NULL;
@@ -235,7 +236,7 @@ void tl_ws_sweep(struct tl_conn *c, int64_t now_ms)
 {
     if (now_ms - c->ws->heard_ms > 3 * (int64_t)c->http->heartbeat_ms) {
         tl_conn_kill(c);
-    } else if (!c->blocked_ms && now_ms - c->wrote_ms >= c->http->heartbeat_ms) {
+    } else if (!c->blocked && now_ms - c->wrote_ms >= c->http->heartbeat_ms) {
         c->ws->ping = true;
         tl_conn_want_write(c);
     }

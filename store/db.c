@@ -138,6 +138,11 @@ static int open_env(struct tl_db *db, const char *path, size_t map)
     int dead;
     if (!rc)
         rc = mdb_reader_check(db->env, &dead);
+    int fd;
+    if (!rc)
+        rc = mdb_env_get_fd(db->env, &fd);
+    if (!rc && fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) /* LMDB leaves the whole database open to every child process */
+        rc = errno;
     if (!rc)
         cover_map(db->env, path);
     return tl_db_err(rc);

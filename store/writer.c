@@ -1,14 +1,20 @@
 /* The writer thread: takes every write that waits, runs them in one transaction, commits once, then tells. */
 #include "store/db_priv.h"
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
 
+#include <limits.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <sys/statvfs.h>
 
-enum { NO_ROOM = 1 << 20 }; /* bytes: a disk with less is full */
+enum {
+    DEAD_READERS_US = 30 * 1000000,
+    NO_ROOM = 1 << 20,  /* bytes: a disk with less is full */
+    NESTED_BATCH = 1024, /* writes: ending a nested transaction costs as much as the batch has changed pages */
+};
 
 /* A write or a sync that failed leaves the state of the disk unknown: nothing is written after it until the next start. */
 static void fail_for_good(struct tl_db *db, int err)
@@ -71,7 +77,9 @@ static int run_batch(struct tl_db *db, struct tl_write *first, struct tl_write *
     struct tl_txn batch;
     struct tl_write *w;
     bool nested = false;
+    int left;
 again:
+    left = nested ? NESTED_BATCH : INT_MAX;
     batch = (struct tl_txn){.db = db, .writable = true};
     *ret_end = NULL;
     int rc = mdb_txn_begin(db->env, NULL, 0, &batch.mdb);
@@ -79,7 +87,7 @@ again:
         fail_for_good(db, tl_db_err(rc));
         return tl_db_err(rc);
     }
-    for (w = first; w && batch.bytes < TL_DB_BATCH_BYTES; w = w->next) {
+    for (w = first; w && left > 0 && batch.bytes < TL_DB_BATCH_BYTES; w = w->next, left--) {
         if (run_one(&batch, w, nested))
             continue;
         mdb_txn_abort(batch.mdb);
@@ -119,9 +127,21 @@ static void tell(struct tl_db *db, struct tl_write *w, struct tl_write *end, int
     }
 }
 
+/* A process that was killed while it read keeps its snapshot's pages from being used again, until somebody looks. */
+static void drop_dead_readers(struct tl_db *db, int64_t *last_us)
+{
+    int dead;
+    int64_t now = tl_mono_us();
+    if (now - *last_us < DEAD_READERS_US)
+        return;
+    *last_us = now;
+    mdb_reader_check(db->env, &dead);
+}
+
 static void *writer_main(void *arg)
 {
     struct tl_db *db = arg;
+    int64_t looked_us = tl_mono_us();
     for (;;) {
         pthread_mutex_lock(&db->queue_lock);
         while (!db->head && !db->closing)
@@ -142,6 +162,7 @@ static void *writer_main(void *arg)
             tell(db, first, end, err, ran);
             first = end;
         }
+        drop_dead_readers(db, &looked_us);
     }
 }
 

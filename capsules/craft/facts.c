@@ -48,8 +48,8 @@ bool tl_facts_valid(const json_t *when)
     json_array_foreach(when, i, test) {
         const char *how = json_string_value(json_array_get(test, 1));
         bool ignored;
-        if (json_array_size(test) != 3 || !json_is_string(json_array_get(test, 0)) || !how || !compare(0, how, 0, &ignored) ||
-            !json_is_number(json_array_get(test, 2)))
+        if (json_array_size(test) != 3 || !json_is_string(json_array_get(test, 0)) || !how ||
+            !compare(0, how, 0, &ignored) || !json_is_number(json_array_get(test, 2)))
             return false;
     }
     return true;
@@ -65,7 +65,8 @@ bool tl_facts_hold(const json_t *facts, const json_t *when)
         const json_t *fact = json_object_get(facts, json_string_value(json_array_get(test, 0)));
         bool holds = false;
         if (!json_is_number(fact) ||
-            !compare(json_number_value(fact), json_string_value(json_array_get(test, 1)), json_number_value(json_array_get(test, 2)), &holds) ||
+            !compare(json_number_value(fact), json_string_value(json_array_get(test, 1)),
+                     json_number_value(json_array_get(test, 2)), &holds) ||
             !holds)
             return false;
     }

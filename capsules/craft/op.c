@@ -43,8 +43,8 @@ double tl_craft_base_shot(struct tl_op_ctx *ctx, const struct tl_craft_curve *c,
 {
     double pace = tl_craft_in(ctx, "pace", 0, -1, 1) + 0.5 * (c->stats.mean - 0.5);
     double clip_sec = tl_craft_of(tl_op_input_json(ctx, "clip"), "clip_shot_sec", 0, 600);
-    return tl_rhythm_base(tl_op_param_number(ctx, "base_sec"), pace, tl_op_param_number(ctx, "pace_gain"), duration, clip_sec,
-                          tl_op_param_number(ctx, "clip_pull"));
+    return tl_rhythm_base(tl_op_param_number(ctx, "base_sec"), pace, tl_op_param_number(ctx, "pace_gain"), duration,
+                          clip_sec, tl_op_param_number(ctx, "clip_pull"));
 }
 
 int tl_craft_colours_in(struct tl_op_ctx *ctx, const char *port, struct tl_lab ret[TL_COLOURS_MAX], size_t *ret_n)

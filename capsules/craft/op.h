@@ -14,7 +14,10 @@
 enum { TL_CRAFT = TL_OP_PURE | TL_OP_PRIVATE, TL_COLOURS_MAX = 12 };
 
 /* A number between min and max, given with its default as JSON text. */
-#define TL_CRAFT_PARAM(name, min, max, def, doc) {name, TL_P_NUMBER, 0, min, max, 0, NULL, def, doc}
+#define TL_CRAFT_PARAM(name, min, max, def, doc)                                                                       \
+    {                                                                                                                  \
+        name, TL_P_NUMBER, 0, min, max, 0, NULL, def, doc                                                              \
+    }
 
 /* A number input within [low, high]; otherwise where it has no value. */
 double tl_craft_in(struct tl_op_ctx *ctx, const char *port, double otherwise, double low, double high);

@@ -8,7 +8,8 @@
 
 static const double shortest = 0.4, longest = 600;
 
-double tl_rhythm_base(double base_sec, double pace, double pace_gain, double duration, double clip_sec, double clip_pull)
+double tl_rhythm_base(double base_sec, double pace, double pace_gain, double duration, double clip_sec,
+                      double clip_pull)
 {
     double base = base_sec * exp(-pace_gain * pace) * tl_craft_clamp(pow(duration / 60, 0.12), 0.75, 1.3);
     if (clip_sec > 0)

@@ -17,7 +17,8 @@ struct tl_rhythm {
 /* What a capsule's usual shot becomes here: pace -1 (slow) to 1 (fast), a longer scene breathes a little longer ((duration / 60)^0.12, between 0.75 and
  * 1.3), a clip's own mean shot pulls it geometrically. Between 0.4 and 600 s, longer than the scene where
  * it is brief. clip_sec 0: no clip. */
-double tl_rhythm_base(double base_sec, double pace, double pace_gain, double duration, double clip_sec, double clip_pull);
+double tl_rhythm_base(double base_sec, double pace, double pace_gain, double duration, double clip_sec,
+                      double clip_pull);
 /* Walks the scene shot by shot. A rest shorter than a third of the last shot is added to it. TL_ENOMEM. */
 int tl_rhythm_walk(const double *curve, size_t n, double duration, tl_shot_fn fn, void *arg, struct tl_rhythm *ret);
 /* Mean of the curve-driven length base × exp(-gain (c - mean)): the harmonic mean over time, at most the duration. */

@@ -11,7 +11,7 @@ const char *const tl_feature_name[TL_F_COUNT] = {
 #undef X
 };
 
-enum word_kind { KIND_E, KIND_N, KIND_V };
+enum word_kind { KIND_E, KIND_N, KIND_V, KIND_P };
 
 static const struct word {
     enum word_kind kind;
@@ -25,29 +25,34 @@ static const struct word {
 };
 
 /* What may follow a Korean noun. One syllable of a noun is followed by one of the first group only: "비" is rain in 비가, not in 비밀. */
-static const char *const particles[] = {"이",   "가",   "은",   "는",   "을",   "를",   "에",   "의",   "와",   "과",   "도",   "로",   "으로",
-                                        "만",   "까지", "부터", "처럼", "보다", "에서", "에게", "이나", "마다", "속",   "위",   "아래", "밑",
-                                        "앞",   "뒤",   "옆",   "밖",   "내내", "이다", "이며", "이고", "이었", "였다", "같은", "들",   NULL};
-static const char *const verbal_endings[] = {"하", "한", "했", "할", "함", "해", "적", "스러", "스런", "롭", "로운", "나", "라", NULL};
+static const char *const particles[] = {"이",   "가",   "은",   "는",   "을",   "를",   "에",   "의",   "와",   "과",
+                                        "도",   "로",   "으로", "만",   "까지", "부터", "처럼", "보다", "에서", "에게",
+                                        "이나", "마다", "속",   "위",   "아래", "밑",   "앞",   "뒤",   "옆",   "밖",
+                                        "내내", "이다", "이며", "이고", "이었", "였다", "같은", "들",   NULL};
+static const char *const verbal_endings[] = {"하",   "한",   "했", "할",   "함", "해", "적",
+                                             "스러", "스런", "롭", "로운", "나", "라", NULL};
 
-static const char *const english_endings[] = {"",    "s",   "es",  "ed",  "d",    "ing", "ings", "er",  "ers", "ly",  "y",
-                                              "'s",  "ies", "ied", "ful", "fully", "less", "ness", "en", "lit", "light", "time", "ous", "ously",
-                                              NULL};
-static const char *const negations[] = {"not",  "no",   "never", "without", "nobody", "nothing", "hardly", "isn't", "wasn't",
-                                        "don't", "doesn't", "didn't", "can't", "cannot", "won't", "안",   "못",  "전혀", NULL};
-static const char *const strengthening[] = {"very",   "so",   "extremely", "deeply", "utterly", "really", "too",    "매우", "너무", "정말",
-                                            "몹시", "아주", "극도로",   "훨씬", "깊이",  "온통", "미친듯이", NULL};
-static const char *const weakening[] = {"slightly", "somewhat", "almost", "barely", "faintly", "little", "조금", "약간", "살짝", "거의", "다소", NULL};
+static const char *const english_endings[] = {"",   "s",   "es",    "ed",   "d",   "ing",   "ings",  "er",   "ers",
+                                              "ly", "y",   "'s",    "ies",  "ied", "ful",   "fully", "less", "ness",
+                                              "en", "lit", "light", "time", "ous", "ously", NULL};
+static const char *const negations[] = {"not",   "no",     "never", "without", "nobody", "nothing", "hardly",
+                                        "isn't", "wasn't", "don't", "doesn't", "didn't", "can't",   "cannot",
+                                        "won't", "안",     "못",    "전혀",    NULL};
+static const char *const strengthening[] = {"very",   "so",   "extremely", "deeply", "utterly",  "really",
+                                            "too",    "매우", "너무",      "정말",   "몹시",     "아주",
+                                            "극도로", "훨씬", "깊이",      "온통",   "미친듯이", NULL};
+static const char *const weakening[] = {"slightly", "somewhat", "almost", "barely", "faintly", "little",
+                                        "조금",     "약간",     "살짝",   "거의",   "다소",    NULL};
 
 static const struct {
     const char *stem;
     enum tl_cue cue;
 } cues[] = {
-    {"처음", TL_CUE_OPEN},      {"어느날", TL_CUE_OPEN},   {"first", TL_CUE_OPEN},     {"once", TL_CUE_OPEN},
-    {"갑자기", TL_CUE_TURN},    {"그러나", TL_CUE_TURN},   {"하지만", TL_CUE_TURN},    {"그런데", TL_CUE_TURN},
-    {"문득", TL_CUE_TURN},      {"suddenly", TL_CUE_TURN}, {"however", TL_CUE_TURN},   {"but", TL_CUE_TURN},
-    {"마침내", TL_CUE_CLIMAX},  {"결국", TL_CUE_CLIMAX},   {"드디어", TL_CUE_CLIMAX},  {"finally", TL_CUE_CLIMAX},
-    {"마지막", TL_CUE_CLOSE},   {"그후", TL_CUE_CLOSE},    {"afterwards", TL_CUE_CLOSE}, {"later", TL_CUE_CLOSE},
+    {"처음", TL_CUE_OPEN},     {"어느날", TL_CUE_OPEN},   {"first", TL_CUE_OPEN},       {"once", TL_CUE_OPEN},
+    {"갑자기", TL_CUE_TURN},   {"그러나", TL_CUE_TURN},   {"하지만", TL_CUE_TURN},      {"그런데", TL_CUE_TURN},
+    {"문득", TL_CUE_TURN},     {"suddenly", TL_CUE_TURN}, {"however", TL_CUE_TURN},     {"but", TL_CUE_TURN},
+    {"마침내", TL_CUE_CLIMAX}, {"결국", TL_CUE_CLIMAX},   {"드디어", TL_CUE_CLIMAX},    {"finally", TL_CUE_CLIMAX},
+    {"마지막", TL_CUE_CLOSE},  {"그후", TL_CUE_CLOSE},    {"afterwards", TL_CUE_CLOSE}, {"later", TL_CUE_CLOSE},
 };
 
 enum { TOKEN_MAX = 96 };
@@ -91,7 +96,7 @@ static bool is_separator(const unsigned char *p, size_t left, size_t *ret_len)
     return false;
 }
 
-/* Takes the next word, lower-cased; NULL apostrophes are made plain. Returns the position after it; *ret_len 0 at the end. */
+/* Takes the next word, lower-cased, with typographic apostrophes made plain. Returns the position after it; *ret_len 0 at the end. */
 static size_t next_word(const char *text, size_t at, size_t len, char ret[TOKEN_MAX], size_t *ret_len)
 {
     size_t n = 0, step = 0;
@@ -145,24 +150,35 @@ static bool ending_fits(const struct word *w, size_t stem, const char *rest)
     return rest[0] == w->stem[stem - 1] && stem >= 3 && rest[1] && in_list(rest + 1, english_endings);
 }
 
-static const struct word *look_up(const char *token)
+/* How much of token (and of the word after it) an entry accounts for; 0 where it does not match. */
+static size_t match(const struct word *w, const char *token, const char *after)
+{
+    if (token[0] != w->stem[0])
+        return 0;
+    size_t stem = strlen(w->stem), len = strlen(token);
+    if (w->kind == KIND_P) {
+        const char *space = strchr(w->stem, ' ');
+        size_t first = (size_t)(space - w->stem);
+        return len == first && memcmp(token, w->stem, first) == 0 && strncmp(after, space + 1, stem - first - 1) == 0
+                   ? stem
+                   : 0;
+    }
+    /* love → loving, chase → chasing */
+    if (w->kind == KIND_E && w->stem[stem - 1] == 'e' && len == stem + 2 && strncmp(token, w->stem, stem - 1) == 0 &&
+        strcmp(token + stem - 1, "ing") == 0)
+        return stem;
+    return len >= stem && strncmp(token, w->stem, stem) == 0 && ending_fits(w, stem, token + stem) ? stem : 0;
+}
+
+static const struct word *look_up(const char *token, const char *after)
 {
     const struct word *best = NULL;
-    size_t best_len = 0, len = strlen(token);
+    size_t best_len = 0;
     for (size_t i = 0; i < TL_ARRAY_LEN(lexicon); i++) {
-        const struct word *w = &lexicon[i];
-        size_t stem = strlen(w->stem);
-        const char *rest = token + stem;
-        /* love → loving, chase → chasing */
-        if (w->kind == KIND_E && w->stem[stem - 1] == 'e' && len > stem + 1 && strncmp(token, w->stem, stem - 1) == 0 &&
-            strcmp(token + stem - 1, "ing") == 0) {
-            rest = "ing";
-        } else if (len < stem || strncmp(token, w->stem, stem) != 0 || !ending_fits(w, stem, rest)) {
-            continue;
-        }
-        if (stem > best_len) {
-            best = w;
-            best_len = stem;
+        size_t len = match(&lexicon[i], token, after);
+        if (len > best_len) {
+            best = &lexicon[i];
+            best_len = len;
         }
     }
     return best;
@@ -180,13 +196,10 @@ static enum tl_cue cue_of(const char *token)
 }
 
 /* A Korean word may be denied by what comes after it: 무섭지 않다, 두려움이 없다. */
-static bool denied_after(const char *text, size_t at, size_t len)
+static bool denies_before(const char *word)
 {
-    char next[TOKEN_MAX];
-    size_t n;
-    next_word(text, at, len, next, &n);
-    return n && (strncmp(next, "않", 3) == 0 || strncmp(next, "없", 3) == 0 || strncmp(next, "못하", 6) == 0 ||
-                 strncmp(next, "못한", 6) == 0 || strncmp(next, "아니", 6) == 0);
+    return strncmp(word, "않", 3) == 0 || strncmp(word, "없", 3) == 0 || strncmp(word, "못하", 6) == 0 ||
+           strncmp(word, "못한", 6) == 0 || strncmp(word, "아니", 6) == 0;
 }
 
 struct tally {
@@ -211,7 +224,7 @@ void tl_text_read(const char *text, size_t len, enum tl_text_lang lang, struct t
     struct tally t = {0};
     double scale = 1;
     int denied = 0; /* words for which a denial still holds */
-    char token[TOKEN_MAX];
+    char token[TOKEN_MAX], after[TOKEN_MAX];
     for (size_t at = 0, n = 1; n;) {
         at = next_word(text, at, len, token, &n);
         if (!n)
@@ -232,9 +245,11 @@ void tl_text_read(const char *text, size_t len, enum tl_text_lang lang, struct t
             scale = 0.5;
             continue;
         }
-        const struct word *w = look_up(token);
+        size_t after_len;
+        next_word(text, at, len, after, &after_len);
+        const struct word *w = look_up(token, after);
         if (w) {
-            bool no = denied > 0 || (lang == TL_LANG_KO && denied_after(text, at, len));
+            bool no = denied > 0 || (lang == TL_LANG_KO && denies_before(after));
             no = no || (w->kind == KIND_E && strstr(token, "less"));
             count_word(w, scale, no, ret, &t);
         }

@@ -10,10 +10,11 @@ enum tl_text_lang { TL_LANG_AUTO, TL_LANG_EN, TL_LANG_KO };
 
 /* X(symbol, name): what the words of a scene speak of. */
 #define TL_FEATURE_TABLE(X)                                                                                            \
-    X(NIGHT, "night") X(DAY, "day") X(DUSK, "dusk") X(DAWN, "dawn") X(RAIN, "rain") X(SNOW, "snow") X(SKY, "sky")      \
-    X(WATER, "water") X(INDOOR, "indoor") X(OUTDOOR, "outdoor") X(CLASS, "class") X(CROWD, "crowd") X(ALONE, "alone")  \
-    X(PAIR, "pair") X(MIRROR, "mirror") X(TABLE, "table") X(MUSIC, "music") X(SPEED, "speed") X(STILL, "still")        \
-    X(VIOLENCE, "violence") X(SECRET, "secret") X(WARM, "warm") X(COOL, "cool")
+    X(NIGHT, "night")                                                                                                  \
+    X(DAY, "day") X(DUSK, "dusk") X(DAWN, "dawn") X(RAIN, "rain") X(SNOW, "snow") X(SKY, "sky") X(WATER, "water")      \
+        X(INDOOR, "indoor") X(OUTDOOR, "outdoor") X(CLASS, "class") X(CROWD, "crowd") X(ALONE, "alone")                \
+            X(PAIR, "pair") X(MIRROR, "mirror") X(TABLE, "table") X(MUSIC, "music") X(SPEED, "speed")                  \
+                X(STILL, "still") X(VIOLENCE, "violence") X(SECRET, "secret") X(WARM, "warm") X(COOL, "cool")
 
 enum tl_feature {
 #define X(sym, name) TL_F_##sym,
@@ -28,9 +29,9 @@ extern const char *const tl_feature_name[TL_F_COUNT];
 enum tl_cue { TL_CUE_NONE, TL_CUE_OPEN, TL_CUE_TURN, TL_CUE_CLIMAX, TL_CUE_CLOSE };
 
 struct tl_reading {
-    double valence;  /* -1 to 1; 0 without a word that says so */
-    double arousal;  /* 0 to 1; 0.45 without */
-    double weight;   /* 0: nothing known was said, 1: enough */
+    double valence;             /* -1 to 1; 0 without a word that says so */
+    double arousal;             /* 0 to 1; 0.45 without */
+    double weight;              /* 0: nothing known was said, 1: enough */
     double feature[TL_F_COUNT]; /* 0 to 1 each */
     size_t words, hits;
     enum tl_cue cue;

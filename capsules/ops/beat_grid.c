@@ -79,8 +79,11 @@ static int run(struct tl_op_ctx *ctx)
     if (heard) {
         period = find_period(onset, n, &phase, &grid_fit);
     } else {
-        double drive = tl_craft_clamp(0.5 + 0.3 * tl_craft_in(ctx, "pace", 0, -1, 1) + 0.4 * (tl_craft_in(ctx, "energy", 0.5, 0, 1) - 0.5), 0, 1);
-        period = 60 / floor(tl_craft_mix(tl_op_param_number(ctx, "slow_bpm"), tl_op_param_number(ctx, "fast_bpm"), drive) + 0.5);
+        double drive = tl_craft_clamp(
+            0.5 + 0.3 * tl_craft_in(ctx, "pace", 0, -1, 1) + 0.4 * (tl_craft_in(ctx, "energy", 0.5, 0, 1) - 0.5), 0, 1);
+        period =
+            60 /
+            floor(tl_craft_mix(tl_op_param_number(ctx, "slow_bpm"), tl_op_param_number(ctx, "fast_bpm"), drive) + 0.5);
     }
     TL_AUTO_FREE double *beats = tl_calloc(BEATS_MAX, sizeof(*beats));
     if (!beats)

@@ -31,7 +31,8 @@ static int run(struct tl_op_ctx *ctx)
     motion += tl_op_param_number(ctx, "energy") * (tl_craft_in(ctx, "energy", 0.5, 0, 1) - 0.5);
     if (tl_craft_of(clip, "clip", 0, 1) > 0)
         motion = tl_craft_mix(motion, tl_craft_of(clip, "clip_motion", 0, 1), tl_op_param_number(ctx, "clip_pull"));
-    double handheld = tl_op_param_number(ctx, "hand") * (1 + (move < 0 ? move : 0)) + tl_op_param_number(ctx, "hand_gain") * (move > 0 ? move : 0);
+    double handheld = tl_op_param_number(ctx, "hand") * (1 + (move < 0 ? move : 0)) +
+                      tl_op_param_number(ctx, "hand_gain") * (move > 0 ? move : 0);
     motion = tl_craft_clamp(motion, 0, 1);
     handheld = tl_craft_clamp(handheld, 0, 1);
     struct tl_out o = {.ctx = ctx};

@@ -33,7 +33,8 @@ static int run(struct tl_op_ctx *ctx)
     int err = tl_op_input_floats(ctx, "shots", &shot, &n);
     if (err)
         return err;
-    double bias = tl_craft_in(ctx, "bias", 0.5, 0, 1), spread = tl_op_param_number(ctx, "spread") * bias, before = 0, after = 0, at = 0;
+    double bias = tl_craft_in(ctx, "bias", 0.5, 0, 1), spread = tl_op_param_number(ctx, "spread") * bias, before = 0,
+           after = 0, at = 0;
     uint64_t seed = tl_craft_seed(tl_op_input_text(ctx, "seed"));
     for (size_t i = 0; i < n; i++) {
         before += shot[i];

@@ -22,8 +22,8 @@ static const struct tl_param params[] = {
 
 static int run(struct tl_op_ctx *ctx)
 {
-    static void (*const shape[])(const double *, size_t, double, double *) = {tl_curve_pressure, tl_curve_smooth, tl_curve_ratchet,
-                                                                             tl_curve_contrast, tl_curve_understate};
+    static void (*const shape[])(const double *, size_t, double, double *) = {
+        tl_curve_pressure, tl_curve_smooth, tl_curve_ratchet, tl_curve_contrast, tl_curve_understate};
     TL_AUTO_CURVE struct tl_craft_curve c;
     int err = tl_craft_curve_in(ctx, "curve", &c);
     if (err)

@@ -12,7 +12,8 @@ static const struct tl_port ports[] = {
 static int run(struct tl_op_ctx *ctx)
 {
     const char *text = tl_op_input_text(ctx, "text");
-    json_t *all = json_pack("{s:o,s:s}", "facts", tl_facts_merge(tl_op_input_json(ctx, "facts")), "scene_summary", text ? text : "");
+    json_t *all = json_pack("{s:o,s:s}", "facts", tl_facts_merge(tl_op_input_json(ctx, "facts")), "scene_summary",
+                            text ? text : "");
     return all ? tl_op_output_json(ctx, "all", all) : TL_ENOMEM;
 }
 

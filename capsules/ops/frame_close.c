@@ -18,7 +18,8 @@ static const struct tl_param params[] = {
 static int run(struct tl_op_ctx *ctx)
 {
     const json_t *scene = tl_op_input_json(ctx, "scene");
-    double scale = tl_op_param_number(ctx, "scale") + tl_op_param_number(ctx, "closer") * (tl_craft_in(ctx, "peak", 0.7, 0, 1) - 0.5) +
+    double scale = tl_op_param_number(ctx, "scale") +
+                   tl_op_param_number(ctx, "closer") * (tl_craft_in(ctx, "peak", 0.7, 0, 1) - 0.5) +
                    0.15 * tl_craft_of(scene, "violence", 0, 1) - 0.1 * tl_craft_of(scene, "outdoor", 0, 1);
     scale = tl_craft_clamp(scale, -1, 1);
     struct tl_out o = {.ctx = ctx};

@@ -26,7 +26,8 @@ static int run(struct tl_op_ctx *ctx)
     double peak = tl_craft_in(ctx, "peak", 0.6, 0, 1), vertical = tl_craft_of(scene, "class", 0, 1);
     double crowd = tl_craft_of(scene, "crowd", 0, 1), symmetry = tl_op_param_number(ctx, "symmetry") - 0.1 * vertical;
     if (tl_craft_of(clip, "clip", 0, 1) > 0)
-        symmetry = tl_craft_mix(symmetry, tl_craft_of(clip, "clip_symmetry", 0, 1), tl_op_param_number(ctx, "clip_pull"));
+        symmetry =
+            tl_craft_mix(symmetry, tl_craft_of(clip, "clip_symmetry", 0, 1), tl_op_param_number(ctx, "clip_pull"));
     double scale = tl_op_param_number(ctx, "scale") + tl_op_param_number(ctx, "closer") * (peak - 0.5) - 0.15 * crowd -
                    0.1 * tl_craft_of(scene, "outdoor", 0, 1);
     struct tl_out o = {.ctx = ctx};

@@ -20,11 +20,14 @@ static int run(struct tl_op_ctx *ctx)
 {
     const json_t *scene = tl_op_input_json(ctx, "scene");
     double secret = tl_craft_of(scene, "secret", 0, 1), peak = tl_craft_in(ctx, "peak", 0.6, 0, 1);
-    double share = tl_craft_clamp(tl_op_param_number(ctx, "insert") + 0.2 * (peak - 0.5) + 0.15 * secret + 0.1 * tl_craft_of(scene, "violence", 0, 1), 0, 0.6);
+    double share = tl_craft_clamp(tl_op_param_number(ctx, "insert") + 0.2 * (peak - 0.5) + 0.15 * secret +
+                                      0.1 * tl_craft_of(scene, "violence", 0, 1),
+                                  0, 0.6);
     struct tl_out o = {.ctx = ctx};
     tl_out_number(&o, "scale", tl_craft_clamp(tl_craft_mix(tl_op_param_number(ctx, "scale"), 1, share), -1, 1));
     tl_out_fact(&o, "insert_share", share);
-    tl_out_fact(&o, "high_angle", tl_craft_clamp(0.2 + 0.5 * secret + 0.2 * tl_craft_in(ctx, "symmetry", 0.5, 0, 1), 0, 1));
+    tl_out_fact(&o, "high_angle",
+                tl_craft_clamp(0.2 + 0.5 * secret + 0.2 * tl_craft_in(ctx, "symmetry", 0.5, 0, 1), 0, 1));
     return tl_out_end(&o);
 }
 

@@ -21,11 +21,15 @@ static const struct tl_param params[] = {
 static int run(struct tl_op_ctx *ctx)
 {
     const json_t *scene = tl_op_input_json(ctx, "scene"), *clip = tl_op_input_json(ctx, "clip");
-    double table = tl_craft_of(scene, "table", 0, 1), alone = tl_craft_of(scene, "alone", 0, 1), crowd = tl_craft_of(scene, "crowd", 0, 1);
-    double scale = tl_op_param_number(ctx, "scale") + 0.1 * table - 0.15 * tl_craft_of(scene, "outdoor", 0, 1) - 0.1 * crowd;
-    double symmetry = tl_op_param_number(ctx, "symmetry") + 0.1 * table - 0.1 * alone + 0.05 * tl_craft_in(ctx, "echo", 0.5, 0, 1);
+    double table = tl_craft_of(scene, "table", 0, 1), alone = tl_craft_of(scene, "alone", 0, 1),
+           crowd = tl_craft_of(scene, "crowd", 0, 1);
+    double scale =
+        tl_op_param_number(ctx, "scale") + 0.1 * table - 0.15 * tl_craft_of(scene, "outdoor", 0, 1) - 0.1 * crowd;
+    double symmetry =
+        tl_op_param_number(ctx, "symmetry") + 0.1 * table - 0.1 * alone + 0.05 * tl_craft_in(ctx, "echo", 0.5, 0, 1);
     if (tl_craft_of(clip, "clip", 0, 1) > 0)
-        symmetry = tl_craft_mix(symmetry, tl_craft_of(clip, "clip_symmetry", 0, 1), tl_op_param_number(ctx, "clip_pull"));
+        symmetry =
+            tl_craft_mix(symmetry, tl_craft_of(clip, "clip_symmetry", 0, 1), tl_op_param_number(ctx, "clip_pull"));
     struct tl_out o = {.ctx = ctx};
     tl_out_number(&o, "scale", tl_craft_clamp(scale, -1, 1));
     tl_out_number(&o, "symmetry", tl_craft_clamp(symmetry, 0, 1));

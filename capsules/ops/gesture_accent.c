@@ -59,7 +59,9 @@ static int run(struct tl_op_ctx *ctx)
     double share = (double)count / ACCENTS_MAX;
     struct tl_out o = {.ctx = ctx};
     tl_out_floats(&o, "accents", accent, count);
-    tl_out_number(&o, "motion_out", tl_craft_clamp(tl_craft_in(ctx, "motion", 0.6, 0, 1) + tl_op_param_number(ctx, "motion") * share, 0, 1));
+    tl_out_number(
+        &o, "motion_out",
+        tl_craft_clamp(tl_craft_in(ctx, "motion", 0.6, 0, 1) + tl_op_param_number(ctx, "motion") * share, 0, 1));
     tl_out_number(&o, "scale", tl_craft_clamp(tl_op_param_number(ctx, "scale") + 0.2 * (c.stats.mean - 0.5), -1, 1));
     tl_out_fact(&o, "accents", (double)count);
     if (strongest > 0)

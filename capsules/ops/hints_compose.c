@@ -13,7 +13,8 @@ static const struct tl_port ports[] = {
 };
 
 static const struct tl_param params[] = {
-    {"templates", TL_P_JSON, TL_PARAM_REQUIRED, 0, 0, 0, NULL, NULL, "[{\"when\": condition, \"en\": template, \"ko\": template}]"},
+    {"templates", TL_P_JSON, TL_PARAM_REQUIRED, 0, 0, 0, NULL, NULL,
+     "[{\"when\": condition, \"en\": template, \"ko\": template}]"},
     TL_CRAFT_PARAM("most", 1, 12, "5", "sentences"),
     {NULL, 0, 0, 0, 0, 0, NULL, NULL, NULL},
 };

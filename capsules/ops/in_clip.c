@@ -44,7 +44,8 @@ static int read_file(struct tl_txn *txn, void *arg)
     TL_AUTO_JSON json_t *file = NULL;
     if (tl_json_parse(bytes.data, bytes.len, &file, NULL) != 0)
         return TL_ECORRUPT;
-    const char *sha256 = tl_json_str(file, "sha256"), *type = tl_json_str(file, "content_type"), *name = tl_json_str(file, "name");
+    const char *sha256 = tl_json_str(file, "sha256"), *type = tl_json_str(file, "content_type"),
+               *name = tl_json_str(file, "name");
     l->clip.sha256 = sha256 ? tl_arena_strdup(l->arena, sha256) : NULL;
     l->clip.content_type = type ? tl_arena_strdup(l->arena, type) : NULL;
     l->clip.name = tl_arena_strdup(l->arena, name ? name : "clip");
@@ -81,11 +82,13 @@ static int shape(const struct tl_shape_req *req, struct tl_shape *ret)
     char path[160];
     snprintf(path, sizeof(path), "%s.params.file", req->path);
     if (err == TL_ENOTFOUND)
-        return tl_diag_add(req->diag, req->node, "file", path, "there is no such file; upload the clip and give its id");
+        return tl_diag_add(req->diag, req->node, "file", path,
+                           "there is no such file; upload the clip and give its id");
     if (err)
         return err;
     if (strncmp(l->clip.content_type, "video/", 6) != 0)
-        return tl_diag_add(req->diag, req->node, "file", path, "the file is %.80s, but must be a video", l->clip.content_type);
+        return tl_diag_add(req->diag, req->node, "file", path, "the file is %.80s, but must be a video",
+                           l->clip.content_type);
     ret->identity = l->clip.sha256;
     ret->priv = &l->clip;
     return 0;
@@ -96,7 +99,8 @@ static int run(struct tl_op_ctx *ctx)
     const struct clip *clip = tl_op_node(ctx)->shape.priv;
     if (!clip)
         return tl_op_fail(ctx, TL_ENOTCONFIGURED, "there is no store to read the clip from");
-    return tl_op_output_json(ctx, "clip", tl_media_json("video", clip->sha256, clip->content_type, clip->bytes, clip->name));
+    return tl_op_output_json(ctx, "clip",
+                             tl_media_json("video", clip->sha256, clip->content_type, clip->bytes, clip->name));
 }
 
 const struct tl_op tl_op_in_clip = {

@@ -11,7 +11,8 @@ static const struct tl_port ports[] = {
 };
 
 static const struct tl_param params[] = {
-    {"values", TL_P_JSON, 0, 0, 0, 0, NULL, "[0.25,0.35,0.5,0.75,0.85,0.4]", "a list of numbers from 0 to 1, at most 20000, spread over the duration"},
+    {"values", TL_P_JSON, 0, 0, 0, 0, NULL, "[0.25,0.35,0.5,0.75,0.85,0.4]",
+     "a list of numbers from 0 to 1, at most 20000, spread over the duration"},
     {NULL, 0, 0, 0, 0, 0, NULL, NULL, NULL},
 };
 
@@ -29,7 +30,8 @@ static int shape(const struct tl_shape_req *req, struct tl_shape *ret)
         return 0;
     char path[160];
     snprintf(path, sizeof(path), "%s.params.values", req->path);
-    return tl_diag_add(req->diag, req->node, "values", path, "must be a list of 1 to %d numbers from 0 to 1", VALUES_MAX);
+    return tl_diag_add(req->diag, req->node, "values", path, "must be a list of 1 to %d numbers from 0 to 1",
+                       VALUES_MAX);
 }
 
 static int run(struct tl_op_ctx *ctx)

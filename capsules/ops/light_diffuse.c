@@ -20,7 +20,9 @@ static int run(struct tl_op_ctx *ctx)
 {
     const json_t *scene = tl_op_input_json(ctx, "scene");
     double bias = tl_craft_in(ctx, "bias", 0.5, 0, 1), glow = tl_craft_in(ctx, "glow", 0.5, 0, 1);
-    double wet = tl_craft_of(scene, "rain", 0, 1) > tl_craft_of(scene, "water", 0, 1) ? tl_craft_of(scene, "rain", 0, 1) : tl_craft_of(scene, "water", 0, 1);
+    double wet = tl_craft_of(scene, "rain", 0, 1) > tl_craft_of(scene, "water", 0, 1)
+                     ? tl_craft_of(scene, "rain", 0, 1)
+                     : tl_craft_of(scene, "water", 0, 1);
     double fed = tl_craft_clamp(0.82 + 0.12 * glow + 0.06 * wet, 0, 1);
     double diffusion = tl_craft_mix(tl_op_param_number(ctx, "low"), tl_op_param_number(ctx, "high"), bias * fed);
     struct tl_out o = {.ctx = ctx};

@@ -21,11 +21,12 @@ static const struct tl_param params[] = {
 static int run(struct tl_op_ctx *ctx)
 {
     const json_t *scene = tl_op_input_json(ctx, "scene"), *clip = tl_op_input_json(ctx, "clip");
-    double key = tl_op_param_number(ctx, "key") + 0.03 * tl_craft_of(scene, "day", 0, 1) + 0.02 * tl_craft_of(scene, "snow", 0, 1) -
-                 0.05 * tl_craft_of(scene, "night", 0, 1);
+    double key = tl_op_param_number(ctx, "key") + 0.03 * tl_craft_of(scene, "day", 0, 1) +
+                 0.02 * tl_craft_of(scene, "snow", 0, 1) - 0.05 * tl_craft_of(scene, "night", 0, 1);
     if (tl_craft_of(clip, "clip", 0, 1) > 0)
         key = tl_craft_mix(key, tl_craft_of(clip, "clip_luma", 0, 1), tl_op_param_number(ctx, "clip_pull"));
-    double contrast = tl_op_param_number(ctx, "contrast") * tl_craft_mix(1.2, 0.9, tl_craft_in(ctx, "still", 0.5, 0, 1));
+    double contrast =
+        tl_op_param_number(ctx, "contrast") * tl_craft_mix(1.2, 0.9, tl_craft_in(ctx, "still", 0.5, 0, 1));
     struct tl_out o = {.ctx = ctx};
     tl_out_number(&o, "key", tl_craft_clamp(key, 0.05, 0.95));
     tl_out_number(&o, "contrast", tl_craft_clamp(contrast, 0, 1));

@@ -25,15 +25,16 @@ static const struct tl_param params[] = {
 static int run(struct tl_op_ctx *ctx)
 {
     const json_t *scene = tl_op_input_json(ctx, "scene"), *clip = tl_op_input_json(ctx, "clip");
-    double hour = tl_craft_of(scene, "day", 0, 1) + 0.5 * tl_craft_of(scene, "dawn", 0, 1) - 0.4 * tl_craft_of(scene, "dusk", 0, 1) -
-                  tl_craft_of(scene, "night", 0, 1);
+    double hour = tl_craft_of(scene, "day", 0, 1) + 0.5 * tl_craft_of(scene, "dawn", 0, 1) -
+                  0.4 * tl_craft_of(scene, "dusk", 0, 1) - tl_craft_of(scene, "night", 0, 1);
     double tension = tl_craft_in(ctx, "tension", 0.45, 0, 1);
     double key = tl_op_param_number(ctx, "base") + tl_op_param_number(ctx, "night") * tl_craft_clamp(hour, -1, 1) -
                  tl_op_param_number(ctx, "tension") * (tension - 0.45) - tl_craft_in(ctx, "darken", 0, 0, 0.5);
     if (tl_craft_of(clip, "clip", 0, 1) > 0)
         key = tl_craft_mix(key, tl_craft_of(clip, "clip_luma", 0, 1), tl_op_param_number(ctx, "clip_pull"));
     key = tl_craft_clamp(key, 0.05, 0.95);
-    double contrast = tl_craft_clamp(tl_op_param_number(ctx, "contrast") + tl_op_param_number(ctx, "contrast_gain") * tension, 0, 1);
+    double contrast =
+        tl_craft_clamp(tl_op_param_number(ctx, "contrast") + tl_op_param_number(ctx, "contrast_gain") * tension, 0, 1);
     struct tl_out o = {.ctx = ctx};
     tl_out_number(&o, "key", key);
     tl_out_number(&o, "contrast", contrast);

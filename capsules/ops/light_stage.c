@@ -26,8 +26,8 @@ static int run(struct tl_op_ctx *ctx)
 {
     const json_t *scene = tl_op_input_json(ctx, "scene"), *clip = tl_op_input_json(ctx, "clip");
     double energy = tl_craft_in(ctx, "energy", 0.5, 0, 1), music = tl_craft_of(scene, "music", 0, 1);
-    double key = tl_op_param_number(ctx, "key") + tl_op_param_number(ctx, "rise") * (energy - 0.5) - 0.04 * tl_craft_of(scene, "night", 0, 1) +
-                 0.04 * tl_craft_of(scene, "day", 0, 1);
+    double key = tl_op_param_number(ctx, "key") + tl_op_param_number(ctx, "rise") * (energy - 0.5) -
+                 0.04 * tl_craft_of(scene, "night", 0, 1) + 0.04 * tl_craft_of(scene, "day", 0, 1);
     if (tl_craft_of(clip, "clip", 0, 1) > 0)
         key = tl_craft_mix(key, tl_craft_of(clip, "clip_luma", 0, 1), tl_op_param_number(ctx, "clip_pull"));
     double haze = tl_craft_clamp(tl_op_param_number(ctx, "haze") + 0.1 * music, 0, 1);

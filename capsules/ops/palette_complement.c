@@ -25,7 +25,8 @@ static int run(struct tl_op_ctx *ctx)
     struct tl_palette_stats s;
     tl_palette_stats(v, n, &s);
     size_t every = (size_t)tl_op_param_number(ctx, "every");
-    double chroma = s.chroma * tl_op_param_number(ctx, "ratio") * tl_craft_mix(0.5, 1, tl_craft_in(ctx, "by", 0.5, 0, 1));
+    double chroma =
+        s.chroma * tl_op_param_number(ctx, "ratio") * tl_craft_mix(0.5, 1, tl_craft_in(ctx, "by", 0.5, 0, 1));
     for (size_t i = 1; i < n; i += every)
         v[i] = tl_lab_from_lch(v[i].l, chroma, s.hue_deg + tl_op_param_number(ctx, "angle"));
     struct tl_out o = {.ctx = ctx};

@@ -23,7 +23,8 @@ static int run(struct tl_op_ctx *ctx)
     int err = tl_craft_colours_in(ctx, "colours", v, &n);
     if (err)
         return err;
-    double by = tl_craft_in(ctx, "by", 1, 0, 1), drain = tl_op_param_number(ctx, "drain") * by, crush = tl_op_param_number(ctx, "crush") * by;
+    double by = tl_craft_in(ctx, "by", 1, 0, 1), drain = tl_op_param_number(ctx, "drain") * by,
+           crush = tl_op_param_number(ctx, "crush") * by;
     for (size_t i = 0; i < n; i++) {
         double keep = 1 - drain * (1 - 0.5 * v[i].l);
         v[i].a *= keep;

@@ -26,7 +26,8 @@ static int run(struct tl_op_ctx *ctx)
     struct tl_palette_stats s;
     tl_palette_stats(v, n, &s);
     double key = tl_craft_in(ctx, "key", 0.5, 0, 1);
-    double spread = tl_craft_mix(tl_op_param_number(ctx, "flat"), tl_op_param_number(ctx, "full"), tl_craft_in(ctx, "contrast", 0.5, 0, 1));
+    double spread = tl_craft_mix(tl_op_param_number(ctx, "flat"), tl_op_param_number(ctx, "full"),
+                                 tl_craft_in(ctx, "contrast", 0.5, 0, 1));
     double scale = s.spread > 0.01 ? spread / s.spread : 1, below = 0, above = 0;
     for (size_t i = 0; i < n; i++) {
         below = v[i].l - s.light < below ? v[i].l - s.light : below;

@@ -17,7 +17,8 @@ static const struct tl_port ports[] = {
 
 static const struct tl_param params[] = {
     {"library", TL_P_STRING, TL_PARAM_REQUIRED, 0, 40, 0, NULL, NULL, "first part of the pattern ids"},
-    {"topics", TL_P_JSON, TL_PARAM_REQUIRED, 0, 0, 0, NULL, NULL, "[{\"topic\", \"when\": condition}]: the second part, and when it is cited"},
+    {"topics", TL_P_JSON, TL_PARAM_REQUIRED, 0, 0, 0, NULL, NULL,
+     "[{\"topic\", \"when\": condition}]: the second part, and when it is cited"},
     TL_CRAFT_PARAM("most", 1, 12, "4", "patterns cited"),
     {NULL, 0, 0, 0, 0, 0, NULL, NULL, NULL},
 };

@@ -35,10 +35,12 @@ static int run(struct tl_op_ctx *ctx)
     const json_t *s = tl_op_input_json(ctx, "scene");
     double excited = f(s, "arousal") - 0.45, valence = tl_craft_of(s, "valence", -1, 1);
     double pace = tl_craft_clamp(2 * excited + 0.5 * f(s, "speed") - 0.5 * f(s, "still"), -1, 1);
-    double warmth = tl_craft_clamp(0.5 * valence + 0.6 * f(s, "warm") + 0.5 * f(s, "dusk") + 0.3 * f(s, "day") + 0.2 * f(s, "pair") -
-                                       0.6 * f(s, "cool") - 0.4 * f(s, "night") - 0.4 * f(s, "rain") - 0.4 * f(s, "snow"),
+    double warmth = tl_craft_clamp(0.5 * valence + 0.6 * f(s, "warm") + 0.5 * f(s, "dusk") + 0.3 * f(s, "day") +
+                                       0.2 * f(s, "pair") - 0.6 * f(s, "cool") - 0.4 * f(s, "night") -
+                                       0.4 * f(s, "rain") - 0.4 * f(s, "snow"),
                                    -1, 1);
-    double move = tl_craft_clamp(1.6 * excited + 0.7 * f(s, "speed") + 0.3 * f(s, "music") - 0.8 * f(s, "still") - 0.3 * f(s, "table"), -1, 1);
+    double move = tl_craft_clamp(
+        1.6 * excited + 0.7 * f(s, "speed") + 0.3 * f(s, "music") - 0.8 * f(s, "still") - 0.3 * f(s, "table"), -1, 1);
     /* script 0.8, blended 0.5, user 0.2 for a scene that says enough; less for one that says little. */
     double share = (0.5 - 0.3 * level(ctx, "persona_priority", "script", "user")) * f(s, "weight");
     pace = tl_craft_mix(level(ctx, "pacing", "slow", "fast"), pace, share);

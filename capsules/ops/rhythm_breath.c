@@ -43,8 +43,8 @@ static int run(struct tl_op_ctx *ctx)
     if (err)
         return err;
     double duration = tl_craft_in(ctx, "duration", 60, 0.5, 7200), base = tl_craft_base_shot(ctx, &c, duration);
-    struct breath b = {base * tl_op_param_number(ctx, "look"), base * tl_op_param_number(ctx, "glimpse"), tl_op_param_number(ctx, "quicken"),
-                       (size_t)tl_op_param_number(ctx, "glimpses")};
+    struct breath b = {base * tl_op_param_number(ctx, "look"), base * tl_op_param_number(ctx, "glimpse"),
+                       tl_op_param_number(ctx, "quicken"), (size_t)tl_op_param_number(ctx, "glimpses")};
     struct tl_rhythm r;
     err = tl_rhythm_walk(c.v, c.n, duration, shot, &b, &r);
     if (err)
@@ -56,12 +56,13 @@ static int run(struct tl_op_ctx *ctx)
     struct tl_out o = {.ctx = ctx};
     tl_out_floats(&o, "shots", r.shots, r.n);
     tl_out_number(&o, "mean_sec", mean);
-    tl_out_number(&o, "variation", log(b.look / b.glimpse) * sqrt((count - 1) / (count * count)) + b.quicken * c.stats.sd);
+    tl_out_number(&o, "variation",
+                  log(b.look / b.glimpse) * sqrt((count - 1) / (count * count)) + b.quicken * c.stats.sd);
     tl_out_fact(&o, "shot_sec", mean);
     tl_out_fact(&o, "shots", (double)r.n);
     tl_out_fact(&o, "look_sec", tl_craft_clamp(b.look * (1 - b.quicken * c.stats.low), 0.4, duration));
     tl_out_fact(&o, "glimpse_sec", tl_craft_clamp(b.glimpse * (1 - b.quicken * c.stats.peak), 0.4, duration));
-    tl_out_fact(&o, "breath_sec", breath * (1 - b.quicken * c.stats.mean));
+    tl_out_fact(&o, "breath_sec", tl_craft_clamp(breath * (1 - b.quicken * c.stats.mean), 0.4, duration));
     free(r.shots);
     return tl_out_end(&o);
 }

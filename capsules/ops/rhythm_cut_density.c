@@ -49,7 +49,8 @@ static int run(struct tl_op_ctx *ctx)
     if (err)
         return err;
     double mean = tl_rhythm_mean(c.v, c.n, d.base, d.gain, duration);
-    double variation = tl_op_param_number(ctx, "base_variation") * (1 + bias) + d.gain * c.stats.sd + 0.3 * tl_craft_in(ctx, "swerve", 0, 0, 1);
+    double variation = tl_op_param_number(ctx, "base_variation") * (1 + bias) + d.gain * c.stats.sd +
+                       0.3 * tl_craft_in(ctx, "swerve", 0, 0, 1);
     struct tl_out o = {.ctx = ctx};
     tl_out_floats(&o, "shots", r.shots, r.n);
     tl_out_number(&o, "mean_sec", mean);

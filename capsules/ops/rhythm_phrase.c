@@ -62,16 +62,18 @@ static int run(struct tl_op_ctx *ctx)
         square += place(&p, k) * place(&p, k) / (double)p.count;
         outer += exp(p.swell * place(&p, k)) / (double)p.count;
     }
-    double mean = tl_craft_clamp(tl_rhythm_mean(c.v, c.n, p.base, p.gain, duration) * outer, 0.4, duration < 0.4 ? 0.4 : duration);
+    double mean = tl_craft_clamp(tl_rhythm_mean(c.v, c.n, p.base, p.gain, duration) * outer, 0.4,
+                                 duration < 0.4 ? 0.4 : duration);
     struct tl_out o = {.ctx = ctx};
     tl_out_floats(&o, "shots", r.shots, r.n);
     tl_out_number(&o, "mean_sec", mean);
     tl_out_number(&o, "variation", p.swell * sqrt(square - sum * sum) + p.gain * c.stats.sd);
     tl_out_fact(&o, "shot_sec", mean);
     tl_out_fact(&o, "shots", (double)r.n);
-    tl_out_fact(&o, "phrase_sec", mean * (double)p.count);
+    tl_out_fact(&o, "phrase_sec", tl_craft_clamp(mean * (double)p.count, 0.4, duration));
     tl_out_fact(&o, "phrase_shots", (double)p.count);
-    tl_out_fact(&o, "insert_sec", tl_craft_clamp(p.base * exp(-0.5 * p.swell - p.gain * (c.stats.peak - c.stats.mean)), 0.4, duration));
+    tl_out_fact(&o, "insert_sec",
+                tl_craft_clamp(p.base * exp(-0.5 * p.swell - p.gain * (c.stats.peak - c.stats.mean)), 0.4, duration));
     free(r.shots);
     return tl_out_end(&o);
 }

@@ -40,7 +40,8 @@ static int run(struct tl_op_ctx *ctx)
     if (err)
         return err;
     double duration = tl_craft_in(ctx, "duration", 60, 0.5, 7200);
-    struct pursuit s = {tl_craft_base_shot(ctx, &c, duration), tl_op_param_number(ctx, "gain"), tl_op_param_number(ctx, "accelerate")};
+    struct pursuit s = {tl_craft_base_shot(ctx, &c, duration), tl_op_param_number(ctx, "gain"),
+                        tl_op_param_number(ctx, "accelerate")};
     struct tl_rhythm r;
     err = tl_rhythm_walk(c.v, c.n, duration, shot, &s, &r);
     if (err)

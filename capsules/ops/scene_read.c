@@ -18,8 +18,9 @@ static int run(struct tl_op_ctx *ctx)
     enum tl_text_lang lang = tl_text_lang(text);
     struct tl_reading r;
     tl_text_read(text, strlen(text), lang, &r);
-    json_t *scene = json_pack("{s:s,s:f,s:f,s:f}", "lang", lang == TL_LANG_KO ? "ko" : "en", "valence", tl_craft_round(r.valence), "arousal",
-                              tl_craft_round(r.arousal), "weight", tl_craft_round(r.weight));
+    json_t *scene =
+        json_pack("{s:s,s:f,s:f,s:f}", "lang", lang == TL_LANG_KO ? "ko" : "en", "valence", tl_craft_round(r.valence),
+                  "arousal", tl_craft_round(r.arousal), "weight", tl_craft_round(r.weight));
     for (int i = 0; scene && i < TL_F_COUNT; i++) {
         if (json_object_set_new(scene, tl_feature_name[i], json_real(tl_craft_round(r.feature[i]))) < 0) {
             json_decref(scene);

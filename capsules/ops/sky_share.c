@@ -20,12 +20,15 @@ static const struct tl_param params[] = {
 static int run(struct tl_op_ctx *ctx)
 {
     const json_t *scene = tl_op_input_json(ctx, "scene"), *clip = tl_op_input_json(ctx, "clip");
-    double share = tl_craft_clamp(tl_op_param_number(ctx, "share") + 0.12 * tl_craft_of(scene, "sky", 0, 1) + 0.08 * tl_craft_of(scene, "alone", 0, 1) -
-                                      0.25 * tl_craft_of(scene, "indoor", 0, 1) + 0.1 * (tl_craft_in(ctx, "energy", 0.5, 0, 1) - 0.5),
-                                  0.2, 0.85);
+    double share =
+        tl_craft_clamp(tl_op_param_number(ctx, "share") + 0.12 * tl_craft_of(scene, "sky", 0, 1) +
+                           0.08 * tl_craft_of(scene, "alone", 0, 1) - 0.25 * tl_craft_of(scene, "indoor", 0, 1) +
+                           0.1 * (tl_craft_in(ctx, "energy", 0.5, 0, 1) - 0.5),
+                       0.2, 0.85);
     double symmetry = 0.3 + 0.1 * tl_craft_of(scene, "water", 0, 1); /* a reflecting surface doubles the sky */
     if (tl_craft_of(clip, "clip", 0, 1) > 0)
-        symmetry = tl_craft_mix(symmetry, tl_craft_of(clip, "clip_symmetry", 0, 1), tl_op_param_number(ctx, "clip_pull"));
+        symmetry =
+            tl_craft_mix(symmetry, tl_craft_of(clip, "clip_symmetry", 0, 1), tl_op_param_number(ctx, "clip_pull"));
     struct tl_out o = {.ctx = ctx};
     tl_out_number(&o, "scale", tl_craft_clamp(0.5 - 1.6 * share, -1, 1));
     tl_out_number(&o, "symmetry", symmetry);

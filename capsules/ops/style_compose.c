@@ -10,7 +10,7 @@ static const struct tl_port ports[] = {
 #define X(sym, name, low, high, neutral, unit) {name, TL_T_NUMBER, 0, unit},
     TL_STYLE_TABLE(X)
 #undef X
-    {"intensity", TL_T_NUMBER, TL_PORT_REQUIRED, "style_intensity, 0 to 1"},
+        {"intensity", TL_T_NUMBER, TL_PORT_REQUIRED, "style_intensity, 0 to 1"},
     {"style_vector", TL_T_FLOATS, TL_PORT_OUT, "twelve axes in the order of wire/style.h"},
     {"facts", TL_T_JSON, TL_PORT_OUT, "intensity"},
     {NULL, 0, 0, NULL},

@@ -21,10 +21,13 @@ static int run(struct tl_op_ctx *ctx)
 {
     const json_t *scene = tl_op_input_json(ctx, "scene"), *clip = tl_op_input_json(ctx, "clip");
     double bias = tl_craft_in(ctx, "bias", 0.5, 0, 1), mirror = tl_craft_of(scene, "mirror", 0, 1);
-    double invited = tl_craft_clamp(0.85 + 0.08 * tl_craft_of(scene, "indoor", 0, 1) + 0.1 * mirror - 0.08 * tl_craft_of(scene, "outdoor", 0, 1), 0, 1);
+    double invited = tl_craft_clamp(0.85 + 0.08 * tl_craft_of(scene, "indoor", 0, 1) + 0.1 * mirror -
+                                        0.08 * tl_craft_of(scene, "outdoor", 0, 1),
+                                    0, 1);
     double symmetry = tl_craft_mix(tl_op_param_number(ctx, "low"), tl_op_param_number(ctx, "high"), bias * invited);
     if (tl_craft_of(clip, "clip", 0, 1) > 0)
-        symmetry = tl_craft_mix(symmetry, tl_craft_of(clip, "clip_symmetry", 0, 1), tl_op_param_number(ctx, "clip_pull"));
+        symmetry =
+            tl_craft_mix(symmetry, tl_craft_of(clip, "clip_symmetry", 0, 1), tl_op_param_number(ctx, "clip_pull"));
     struct tl_out o = {.ctx = ctx};
     tl_out_number(&o, "symmetry", symmetry);
     tl_out_fact(&o, "symmetry", symmetry);

@@ -35,7 +35,8 @@ static void choose(const struct tl_sentence *s, size_t n, bool *chosen)
     for (size_t round = 0; round < n; round++) {
         size_t best = n;
         for (size_t i = 0; i < n; i++) {
-            if (!chosen[i] && used + s[i].len + 2 <= SUMMARY_BYTES && (best == n || strength(&s[i]) > strength(&s[best]) + 1e-9))
+            if (!chosen[i] && used + s[i].len + 2 <= SUMMARY_BYTES &&
+                (best == n || strength(&s[i]) > strength(&s[best]) + 1e-9))
                 best = i;
         }
         if (round == 0 && s[0].len + 2 <= SUMMARY_BYTES)
@@ -89,7 +90,9 @@ static json_t *summary(const char *text, const struct tl_sentence *s, size_t n)
 static int run(struct tl_op_ctx *ctx)
 {
     const char *text = tl_op_input_text(ctx, "text"), *language = tl_op_param_text(ctx, "language");
-    enum tl_text_lang lang = strcmp(language, "ko") == 0 ? TL_LANG_KO : strcmp(language, "en") == 0 ? TL_LANG_EN : tl_text_lang(text);
+    enum tl_text_lang lang = strcmp(language, "ko") == 0   ? TL_LANG_KO
+                             : strcmp(language, "en") == 0 ? TL_LANG_EN
+                                                           : tl_text_lang(text);
     TL_AUTO_FREE struct tl_sentence *s = tl_calloc(TL_TEXT_SENTENCES, sizeof(*s));
     if (!s)
         return TL_ENOMEM;

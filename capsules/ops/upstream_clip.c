@@ -9,8 +9,9 @@ enum { SEARCH_DEPTH = 6, VALUES_MAX = 20000 };
 
 static const struct tl_port ports[] = {
     {"context", TL_T_JSON, 0, "upstream_context, aggregate or sequential"},
-    {"clip", TL_T_JSON, TL_PORT_OUT, "clip (1 or 0) and, where there is one, clip_duration_sec, clip_shot_sec, clip_motion, clip_luma, clip_chroma, "
-                                     "clip_contrast, clip_symmetry, clip_a, clip_b"},
+    {"clip", TL_T_JSON, TL_PORT_OUT,
+     "clip (1 or 0) and, where there is one, clip_duration_sec, clip_shot_sec, clip_motion, clip_luma, clip_chroma, "
+     "clip_contrast, clip_symmetry, clip_a, clip_b"},
     {"curve", TL_T_FLOATS, TL_PORT_OUT, "its emotion curve, otherwise its motion; empty without a clip"},
     {"onsets", TL_T_FLOATS, TL_PORT_OUT, "onsets of its sound in seconds"},
     {NULL, 0, 0, NULL},
@@ -83,7 +84,8 @@ static json_t *numbers(const json_t *list, double high)
 
 static json_t *facts_of(const json_t *a)
 {
-    double shots = (double)json_array_size(json_object_get(a, "shots")), duration = tl_craft_of(a, "duration_sec", 0, 7200);
+    double shots = (double)json_array_size(json_object_get(a, "shots")),
+           duration = tl_craft_of(a, "duration_sec", 0, 7200);
     double shot = tl_craft_of(a, "mean_shot_sec", 0, 600);
     if (shot <= 0 && shots > 0)
         shot = duration / shots;
@@ -97,12 +99,14 @@ static json_t *facts_of(const json_t *a)
             n++;
         }
     }
-    return json_pack("{s:i,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f}", "clip", 1, "clip_duration_sec", tl_craft_round(duration), "clip_shot_sec",
-                     tl_craft_round(shot), "clip_motion", tl_craft_round(mean_of(json_object_get(a, "motion"), 0.4)), "clip_luma",
+    return json_pack("{s:i,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f}", "clip", 1, "clip_duration_sec",
+                     tl_craft_round(duration), "clip_shot_sec", tl_craft_round(shot), "clip_motion",
+                     tl_craft_round(mean_of(json_object_get(a, "motion"), 0.4)), "clip_luma",
                      tl_craft_round(mean_of(json_object_get(a, "luma"), 0.5)), "clip_chroma",
-                     tl_craft_round(mean_of(json_object_get(a, "chroma"), 0.08)), "clip_contrast", tl_craft_round(tl_craft_of(a, "contrast", 0, 1)),
-                     "clip_symmetry", tl_craft_round(tl_craft_of(a, "symmetry", 0, 1)), "clip_a", tl_craft_round(n ? mean.a / (double)n : 0),
-                     "clip_b", tl_craft_round(n ? mean.b / (double)n : 0));
+                     tl_craft_round(mean_of(json_object_get(a, "chroma"), 0.08)), "clip_contrast",
+                     tl_craft_round(tl_craft_of(a, "contrast", 0, 1)), "clip_symmetry",
+                     tl_craft_round(tl_craft_of(a, "symmetry", 0, 1)), "clip_a",
+                     tl_craft_round(n ? mean.a / (double)n : 0), "clip_b", tl_craft_round(n ? mean.b / (double)n : 0));
 }
 
 static int run(struct tl_op_ctx *ctx)

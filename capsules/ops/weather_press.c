@@ -30,7 +30,8 @@ static int run(struct tl_op_ctx *ctx)
     struct tl_out o = {.ctx = ctx};
     tl_out_number(&o, "rain", rain);
     tl_out_number(&o, "darken", rain * tl_op_param_number(ctx, "darken"));
-    tl_out_number(&o, "warmth_out", tl_craft_clamp(tl_craft_in(ctx, "warmth", 0, -1, 1) - rain * tl_op_param_number(ctx, "cool"), -1, 1));
+    tl_out_number(&o, "warmth_out",
+                  tl_craft_clamp(tl_craft_in(ctx, "warmth", 0, -1, 1) - rain * tl_op_param_number(ctx, "cool"), -1, 1));
     tl_out_fact(&o, "rain_level", rain);
     return tl_out_end(&o);
 }

@@ -23,7 +23,8 @@ static int run(struct tl_op_ctx *ctx)
     int err = tl_craft_curve_in(ctx, "curve", &c);
     if (err)
         return err;
-    double duration = tl_craft_in(ctx, "duration", 60, 0.5, 7200), best = 0, at = 0.5, range = c.stats.peak - c.stats.low;
+    double duration = tl_craft_in(ctx, "duration", 60, 0.5, 7200), best = 0, at = 0.5,
+           range = c.stats.peak - c.stats.low;
     size_t step = c.n / 12 > 1 ? c.n / 12 : 1;
     for (size_t i = step; i < c.n; i++) {
         double rise = c.v[i] - c.v[i - step];

@@ -48,7 +48,7 @@ static double analyze_sec(struct tl_jobs *jobs, const char *sha256)
 
 static double ffmpeg_sec(char *clip)
 {
-    char *argv[] = {"ffmpeg", "-nostdin", "-v", "error", "-an", "-i", clip, "-f", "null", "-", NULL};
+    char *argv[] = {"ffmpeg", "-nostdin", "-v", "error", "-i", clip, "-an", "-f", "null", "-", NULL};
     pid_t pid;
     int status = 1;
     int64_t from = tl_mono_us();

@@ -186,7 +186,7 @@ for (const door of ['socket', 'log', 'command line', 'data directory', 'backup',
     const bytes = came.get(door);
     assert.ok(bytes.length > 0 || door === 'temporary files' || door === 'log');
     const hits = scanner.scan(bytes);
-    const shown = hits.slice(0, 5).map((h) => `${h.where} as ${h.dress}: …${bytes.subarray(Math.max(0, h.at - 120), h.at + 60).toString('latin1')}…`);
+    const shown = hits.slice(0, 5).map((h) => `${h.where} as ${h.dress}: …${bytes.subarray(Math.max(0, h.at - 120), h.at + 60).toString()}…`);
     assert.deepEqual(shown, []);
   });
 

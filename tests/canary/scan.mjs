@@ -7,7 +7,12 @@ const trim = { 0: [0, 0], 1: [2, 0], 2: [3, 0] }; // characters of base64 that d
 export function dresses(secret) {
   const raw = Buffer.from(secret);
   const found = new Map();
-  const add = (name, bytes) => found.set(name, Buffer.from(bytes));
+  const known = new Set();
+  const add = (name, bytes) => {
+    const hex = Buffer.from(bytes).toString('hex');
+    if (!known.has(hex)) found.set(name, Buffer.from(bytes));
+    known.add(hex);
+  };
   add('raw', raw);
   const escaped = JSON.stringify(secret).slice(1, -1);
   add('JSON', escaped);

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
+import WebSocket from 'ws';
 import { Server, tempDir, top } from './server.mjs';
 
 const shim = path.join(process.env.TALOS_BUILD ?? path.join(top, 'build'), 'tests/crash/fsync_shim.so');
@@ -54,6 +55,18 @@ test('the log is read rightly', () => {
   assert.deepEqual(early(orderOf('1 publish 9 socket a:1\n2 write 5 /d/data.mdb a:1\n3 sync 5 /d/data.mdb\n4 dwrite 6 /d/data.mdb\n')), ['a:1']);
 });
 
+function overWebSocket(server, run, take) {
+  return new Promise((done, fail) => {
+    const ws = new WebSocket(`ws://127.0.0.1:${server.port}/ws/runs/${run}`, { headers: { authorization: `Bearer ${server.token}` } });
+    ws.on('message', (text) => {
+      const event = JSON.parse(text);
+      take(event);
+      if (/^run\.(completed|failed|cancelled)$/.test(event.type)) ws.close();
+    });
+    ws.on('close', done).on('error', fail);
+  });
+}
+
 test('every event is on disk before a byte of it is sent', { timeout: 120_000 }, async () => {
   const data = tempDir('fsync');
   const log = path.join(data, 'shim.log');
@@ -68,8 +81,10 @@ test('every event is on disk before a byte of it is sent', { timeout: 120_000 },
       const body = { capsule_id: 'auteur.bong-joon-ho', capsule_version: '1.0.0', params, inputs: { ...inputs, duration_sec: 12 + i }, async_mode: true };
       const started = await server.json('POST', '/api/v1/capsules/run', body);
       assert.equal(started.status, 202, started.text);
+      const run = started.body.run_id;
       const ids = [];
-      for await (const { data: text } of server.sse(`/api/v1/capsules/run/${started.body.run_id}/stream`)) ids.push(JSON.parse(text).event_id);
+      if (i % 2) for await (const { data: text } of server.sse(`/api/v1/capsules/run/${run}/stream`)) ids.push(JSON.parse(text).event_id);
+      else await overWebSocket(server, run, (event) => ids.push(event.event_id));
       return ids;
     };
     const seen = (await Promise.all(Array.from({ length: 20 }, (_, i) => watch(i)))).flat();

@@ -15,10 +15,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         struct tl_services services = {0};
         struct tl_cap_env cap = {.services = &services, .org = "fuzz"};
         struct tl_graph_env env = {.find_op = tl_cap_find_op, .arg = &cap, .allow_private = size & 1};
-        struct tl_doc *doc = NULL;
         struct tl_plan *plan = NULL;
-        if (tl_doc_parse(json, &doc, &diag) == 0)
-            tl_plan_new(doc, &env, NULL, 0, &plan, &diag);
+        tl_plan_json(json, &env, NULL, 0, &plan, &diag);
         tl_plan_unref(plan);
         free(tl_json_canonical(json));
     }

@@ -7,7 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { TAPS = 4 }; /* samples a cell in each direction, luma; half of it for chroma */
+enum { TAPS_X = 4, TAPS_Y = 2 }; /* samples of a cell of luma; half of it for chroma */
 
 static bool full_range(const AVFrame *f)
 {
@@ -37,30 +37,25 @@ struct plane {
     bool wide; /* 16-bit little-endian samples */
 };
 
-static inline unsigned sample(const struct plane *p, const uint8_t *row, int x)
+/* Mean of nx by ny samples of each cell, through a table that maps the code value. */
+static inline __attribute__((always_inline)) void reduce(const struct plane *p, int nx, int ny, const uint8_t map[256], uint8_t *out)
 {
-    const uint8_t *at = row + (ptrdiff_t)x * p->step;
-    return p->wide ? (unsigned)(at[0] | at[1] << 8) >> p->shift : at[0];
-}
-
-/* Mean of taps by taps samples of each cell, through a table that maps the code value. */
-static void reduce(const struct plane *p, int taps, const uint8_t map[256], uint8_t *out)
-{
-    int xs[TL_GRID_W * TAPS];
-    for (int i = 0; i < TL_GRID_W * taps; i++)
-        xs[i] = (int)((int64_t)(2 * i + 1) * p->w / (2 * TL_GRID_W * taps));
+    ptrdiff_t xs[TL_GRID_W * TAPS_X];
+    for (int i = 0; i < TL_GRID_W * nx; i++)
+        xs[i] = (ptrdiff_t)((int64_t)(2 * i + 1) * p->w / (2 * TL_GRID_W * nx)) * p->step;
     for (int cy = 0; cy < TL_GRID_H; cy++) {
         unsigned sum[TL_GRID_W] = {0};
-        for (int k = 0; k < taps; k++) {
-            int y = (int)((int64_t)(2 * (cy * taps + k) + 1) * p->h / (2 * TL_GRID_H * taps));
+        for (int k = 0; k < ny; k++) {
+            int y = (int)((int64_t)(2 * (cy * ny + k) + 1) * p->h / (2 * TL_GRID_H * ny));
             const uint8_t *row = p->data + (ptrdiff_t)y * p->stride;
-            for (int cx = 0; cx < TL_GRID_W; cx++)
-                for (int i = 0; i < taps; i++)
-                    sum[cx] += map[sample(p, row, xs[cx * taps + i]) & 255];
+            for (int i = 0; !p->wide && i < TL_GRID_W * nx; i++)
+                sum[i / nx] += row[xs[i]];
+            for (int i = 0; p->wide && i < TL_GRID_W * nx; i++)
+                sum[i / nx] += (unsigned)(row[xs[i]] | row[xs[i] + 1] << 8) >> p->shift & 255;
         }
-        unsigned n = (unsigned)(taps * taps);
+        unsigned n = (unsigned)(nx * ny);
         for (int cx = 0; cx < TL_GRID_W; cx++)
-            out[cy * TL_GRID_W + cx] = (uint8_t)((sum[cx] + n / 2) / n);
+            out[cy * TL_GRID_W + cx] = map[(sum[cx] + n / 2) / n];
     }
 }
 
@@ -137,15 +132,15 @@ int tl_wk_grid_take(struct tl_wk_gridder *k, const AVFrame *frame, struct tl_wk_
     ranges(full_range(frame), luma, chroma);
     ret->bt601 = tl_wk_is_bt601(frame);
     struct plane p = plane_of(frame, d, 0);
-    reduce(&p, TAPS, luma, ret->y);
+    reduce(&p, TAPS_X, TAPS_Y, luma, ret->y);
     memset(ret->u, 128, sizeof(ret->u));
     memset(ret->v, 128, sizeof(ret->v));
     if (d->nb_components < 3)
         return 0;
     p = plane_of(frame, d, 1);
-    reduce(&p, TAPS / 2, chroma, ret->u);
+    reduce(&p, TAPS_X / 2, TAPS_Y / 2, chroma, ret->u);
     p = plane_of(frame, d, 2);
-    reduce(&p, TAPS / 2, chroma, ret->v);
+    reduce(&p, TAPS_X / 2, TAPS_Y / 2, chroma, ret->v);
     return 0;
 }
 

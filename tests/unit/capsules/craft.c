@@ -9,7 +9,8 @@
 
 #include <pthread.h>
 
-const char *const craft_auteurs[] = {"bong-joon-ho", "hong-sangsoo", "lee-junho", "na-hongjin", "park-chan-wook", "shinkai", NULL};
+const char *const craft_auteurs[] = {"bong-joon-ho",   "hong-sangsoo", "lee-junho", "na-hongjin",
+                                     "park-chan-wook", "shinkai",      NULL};
 
 enum { PORTS_MAX = 24, AUTEURS = 6 };
 
@@ -67,12 +68,37 @@ static int open_pattern(void *arg, const char *snapshot, const char *id, json_t 
     return TL_ENOTFOUND;
 }
 
+/* ---- a model that answers ---- */
+
+static json_t *answer; /* of the model; NULL: none is configured */
+
+static int ask_run(struct tl_op_ctx *ctx)
+{
+    int err = tl_op_output(ctx, "used_model", tl_value_bool(true));
+    tl_op_impure(ctx);
+    return err ? err : tl_op_output(ctx, "result", tl_value_take(TL_T_JSON, json_incref(answer)));
+}
+
+static const struct tl_op *find_private(void *arg, const char *name)
+{
+    static struct tl_op ask;
+    if (!answer || strcmp(name, "llm.chat") != 0)
+        return tl_cap_find_op(arg, name);
+    ask = *tl_cap_find_op(NULL, name);
+    ask.run = ask_run;
+    return &ask;
+}
+
 /* ---- the op that stands for a capsule node ---- */
 
 static const struct tl_port outer_ports[] = {{"outputs", TL_T_JSON, TL_PORT_OUT, NULL}, {0}};
-static const struct tl_port private_out[] = {
-    {"style_vector", TL_T_FLOATS, 0, NULL},       {"palette", TL_T_STRINGS, 0, NULL},      {"composition_hints", TL_T_STRINGS, 0, NULL},
-    {"pacing_hints", TL_T_STRINGS, 0, NULL},      {"evidence_refs", TL_T_STRINGS, 0, NULL}, {"synapse_rule_ref", TL_T_STRING, 0, NULL}, {0}};
+static const struct tl_port private_out[] = {{"style_vector", TL_T_FLOATS, 0, NULL},
+                                             {"palette", TL_T_STRINGS, 0, NULL},
+                                             {"composition_hints", TL_T_STRINGS, 0, NULL},
+                                             {"pacing_hints", TL_T_STRINGS, 0, NULL},
+                                             {"evidence_refs", TL_T_STRINGS, 0, NULL},
+                                             {"synapse_rule_ref", TL_T_STRING, 0, NULL},
+                                             {0}};
 
 static int outer_shape(const struct tl_shape_req *req, struct tl_shape *ret)
 {
@@ -127,7 +153,8 @@ static int outer_run(struct tl_op_ctx *ctx)
     return err ? err : TL_OP_PENDING;
 }
 
-static const struct tl_op outer = {.name = "test.capsule", .revision = 1, .ports = outer_ports, .shape = outer_shape, .run = outer_run};
+static const struct tl_op outer = {
+    .name = "test.capsule", .revision = 1, .ports = outer_ports, .shape = outer_shape, .run = outer_run};
 
 static const struct tl_op *find_op(void *arg, const char *name)
 {
@@ -148,7 +175,8 @@ static size_t ports_of(const json_t *spec, struct tl_port *in)
     json_object_foreach(json_object_get(spec, "exposedParams"), name, one) {
         char *full = NULL;
         assert_true(asprintf(&full, "param.%s", name) > 0);
-        in[n++] = (struct tl_port){.name = full, .type = strcmp(tl_json_str(one, "type"), "number") == 0 ? TL_T_NUMBER : TL_T_STRING};
+        in[n++] = (struct tl_port){.name = full,
+                                   .type = strcmp(tl_json_str(one, "type"), "number") == 0 ? TL_T_NUMBER : TL_T_STRING};
     }
     in[n++] = (struct tl_port){.name = "upstream_context", .type = TL_T_JSON};
     in[n++] = (struct tl_port){.name = "pattern_version", .type = TL_T_STRING};
@@ -168,7 +196,8 @@ static int plan_with(const struct tl_port *in, json_t *private_doc, struct tl_pl
 {
     static struct tl_cap_env scope;
     scope = (struct tl_cap_env){.services = &craft_services, .org = "talos", .nesting = 1};
-    struct tl_graph_env env = {.find_op = tl_cap_find_op, .arg = &scope, .allow_private = true, .in = in, .out = private_out};
+    struct tl_graph_env env = {
+        .find_op = find_private, .arg = &scope, .allow_private = true, .in = in, .out = private_out};
     struct tl_doc *doc = NULL;
     int err = tl_doc_parse(private_doc, &doc, diag);
     return err ? err : tl_plan_new(doc, &env, NULL, 0, ret, diag);
@@ -281,7 +310,9 @@ static json_t *run_node(json_t *node, int *ret_err)
 
 json_t *craft_op(const char *op, json_t *params, json_t *inputs, int *ret_err)
 {
-    return run_node(json_pack("{s:s,s:s,s:{s:o*,s:o*}}", "id", "n", "type", op, "data", "params", params, "inputs", inputs), ret_err);
+    return run_node(
+        json_pack("{s:s,s:s,s:{s:o*,s:o*}}", "id", "n", "type", op, "data", "params", params, "inputs", inputs),
+        ret_err);
 }
 
 json_t *craft_auteur(const char *folder, json_t *given, json_t *params)
@@ -289,11 +320,31 @@ json_t *craft_auteur(const char *folder, json_t *given, json_t *params)
     int i = 0;
     while (strcmp(craft_auteurs[i], folder) != 0)
         i++;
-    json_t *all = run_node(json_pack("{s:s,s:s,s:{s:i,s:o*,s:o*}}", "id", "n", "type", outer.name, "data", "auteur", i, "given", given, "set", params), NULL);
+    json_t *all = run_node(json_pack("{s:s,s:s,s:{s:i,s:o*,s:o*}}", "id", "n", "type", outer.name, "data", "auteur", i,
+                                     "given", given, "set", params),
+                           NULL);
     json_t *outputs = json_incref(json_object_get(all, "outputs"));
     json_decref(all);
     assert_non_null(outputs);
     return outputs;
+}
+
+json_t *craft_auteur_asking(const char *folder, json_t *given, json_t *model_says)
+{
+    int i = 0;
+    while (strcmp(craft_auteurs[i], folder) != 0)
+        i++;
+    char path[128];
+    snprintf(path, sizeof(path), "catalog/auteur/%s/private.json", folder);
+    TL_AUTO_JSON json_t *doc = craft_file(path);
+    struct tl_plan *usual = t.auteur[i].plan;
+    answer = model_says;
+    assert_int_equal(plan_with(t.auteur[i].in, doc, &t.auteur[i].plan, NULL), 0);
+    json_t *o = craft_auteur(folder, given, NULL);
+    tl_plan_unref(t.auteur[i].plan);
+    t.auteur[i].plan = usual;
+    answer = NULL;
+    return o;
 }
 
 double craft_num(const json_t *outputs, const char *port, size_t i)
@@ -312,7 +363,8 @@ int craft_setup(void **state)
     craft_services = (struct tl_services){.db = t.db, .open_pattern = open_pattern};
     for (int i = 0; i < AUTEURS; i++)
         load_auteur(&t.auteur[i], craft_auteurs[i]);
-    struct tl_exec_conf conf = {.threads = 2, .db = t.db, .services = &craft_services, .complete = complete, .notify = notify};
+    struct tl_exec_conf conf = {
+        .threads = 2, .db = t.db, .services = &craft_services, .complete = complete, .notify = notify};
     return tl_exec_new(&conf, &t.exec);
 }
 

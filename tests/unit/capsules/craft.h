@@ -10,7 +10,8 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <cmocka.h>
+
+#include <cmocka.h> /* wants the four above it */
 
 extern const char *const craft_auteurs[]; /* folders of catalog/auteur/, NULL-terminated */
 extern struct tl_services craft_services;
@@ -26,6 +27,8 @@ json_t *craft_op(const char *op, json_t *params, json_t *inputs, int *ret_err);
 /* Runs an auteur's private graph. given: its inputs by name (and "upstream_context"), params: those that differ from their defaults; takes both.
  * The outputs of its graph.output; asserts. Returned owned. */
 json_t *craft_auteur(const char *folder, json_t *given, json_t *params);
+/* The same where a model is configured that answers every question with answer (borrowed) and has the form asked for. */
+json_t *craft_auteur_asking(const char *folder, json_t *given, json_t *answer);
 /* Plans a private document against its spec. TL_EINVAL with problems. */
 int craft_plan_private(const json_t *spec, json_t *private_doc, struct tl_plan **ret, struct tl_diag *diag);
 

@@ -16,9 +16,9 @@ static const struct promise {
     enum tl_style_axis axis; /* the signature's own */
     int direction;
 } promises[] = {
-    {"bong-joon-ho", "tension_bias", TL_STYLE_SHOT_VARIATION, 1},  {"hong-sangsoo", "stillness", TL_STYLE_MOTION, -1},
-    {"lee-junho", "music_sync", TL_STYLE_BEAT_SYNC, 1},            {"na-hongjin", "chaos_bias", TL_STYLE_HANDHELD, 1},
-    {"park-chan-wook", "symmetry_bias", TL_STYLE_SYMMETRY, 1},     {"shinkai", "light_diffusion", TL_STYLE_DIFFUSION, 1},
+    {"bong-joon-ho", "tension_bias", TL_STYLE_SHOT_VARIATION, 1}, {"hong-sangsoo", "stillness", TL_STYLE_MOTION, -1},
+    {"lee-junho", "music_sync", TL_STYLE_BEAT_SYNC, 1},           {"na-hongjin", "chaos_bias", TL_STYLE_HANDHELD, 1},
+    {"park-chan-wook", "symmetry_bias", TL_STYLE_SYMMETRY, 1},    {"shinkai", "light_diffusion", TL_STYLE_DIFFUSION, 1},
 };
 
 static const char *const rising = "[0.1,0.15,0.2,0.3,0.4,0.5,0.65,0.8,0.9,1.0]";
@@ -48,10 +48,12 @@ static json_t *clip_context(double luma, double motion, double shot_sec, const c
     json_t *onsets = json_array();
     for (int i = 0; i < 40; i++)
         json_array_append_new(onsets, json_real(0.1 + i * beat_sec));
-    return json_pack("{s:s,s:{s:{s:s,s:{s:[f,f,f],s:f,s:{s:f,s:[{s:f,s:f}],s:[f,f],s:[f,f],s:[f],s:[s,s],s:f,s:f,s:f,s:o}}}}}", "mode", "aggregate", "nodes",
-                     "analyze", "type", "media.analyze", "outputs", "emotion_curve", 0.3, 0.6, 0.4, "duration_sec", 20.0, "analysis", "duration_sec",
-                     20.0, "shots", "start_sec", 0.0, "end_sec", 20.0, "luma", luma, luma, "motion", motion, motion, "chroma", 0.1, "palette", colour,
-                     colour, "symmetry", 0.4, "contrast", 0.5, "mean_shot_sec", shot_sec, "onsets_sec", onsets);
+    return json_pack(
+        "{s:s,s:{s:{s:s,s:{s:[f,f,f],s:f,s:{s:f,s:[{s:f,s:f}],s:[f,f],s:[f,f],s:[f],s:[s,s],s:f,s:f,s:f,s:o}}}}}",
+        "mode", "aggregate", "nodes", "analyze", "type", "media.analyze", "outputs", "emotion_curve", 0.3, 0.6, 0.4,
+        "duration_sec", 20.0, "analysis", "duration_sec", 20.0, "shots", "start_sec", 0.0, "end_sec", 20.0, "luma",
+        luma, luma, "motion", motion, motion, "chroma", 0.1, "palette", colour, colour, "symmetry", 0.4, "contrast",
+        0.5, "mean_shot_sec", shot_sec, "onsets_sec", onsets);
 }
 
 static double axis(const json_t *o, enum tl_style_axis a)
@@ -107,7 +109,8 @@ static const json_t *pattern(const json_t *library, const char *id)
 
 static void check_form(const json_t *o, const json_t *library, bool ko)
 {
-    const json_t *v = json_object_get(o, "style_vector"), *palette = json_object_get(o, "palette"), *refs = json_object_get(o, "evidence_refs");
+    const json_t *v = json_object_get(o, "style_vector"), *palette = json_object_get(o, "palette"),
+                 *refs = json_object_get(o, "evidence_refs");
     assert_int_equal(json_array_size(v), TL_STYLE_AXES);
     for (int i = 0; i < TL_STYLE_AXES; i++)
         assert_true(axis(o, i) >= tl_style_info[i].low && axis(o, i) <= tl_style_info[i].high);
@@ -150,7 +153,8 @@ static void test_form(void **state)
     static const char *const scenes[] = {NULL, night_en, day_en, night_ko, day_ko};
     for (int i = 0; craft_auteurs[i]; i++) {
         for (size_t s = 0; s < TL_ARRAY_LEN(scenes); s++) {
-            TL_AUTO_JSON json_t *o = craft_auteur(craft_auteurs[i], given(s % 2 ? rising : NULL, scenes[s], s == 2 ? 2 : 0), NULL);
+            TL_AUTO_JSON json_t *o =
+                craft_auteur(craft_auteurs[i], given(s % 2 ? rising : NULL, scenes[s], s == 2 ? 2 : 0), NULL);
             check_form(o, library, s >= 3);
         }
     }
@@ -162,12 +166,19 @@ static void test_extremes(void **state)
     (void)state;
     TL_AUTO_JSON json_t *library = craft_file("catalog/patterns/v1.json");
     for (int i = 0; craft_auteurs[i]; i++) {
-        TL_AUTO_JSON json_t *empty = craft_auteur(craft_auteurs[i], json_pack("{s:[],s:s,s:f,s:{}}", "emotion_curve", "scene_summary", "", "duration_sec", 0.0, "upstream_context"), NULL);
+        TL_AUTO_JSON json_t *empty = craft_auteur(craft_auteurs[i],
+                                                  json_pack("{s:[],s:s,s:f,s:{}}", "emotion_curve", "scene_summary", "",
+                                                            "duration_sec", 0.0, "upstream_context"),
+                                                  NULL);
         check_form(empty, library, false);
-        TL_AUTO_JSON json_t *odd = craft_auteur(craft_auteurs[i], json_pack("{s:[f],s:s,s:f,s:[s,i]}", "emotion_curve", -1e300, "scene_summary", "\x01 {climax_sec} %s {{x}}",
-                                                                        "duration_sec", -5.0, "upstream_context", "x", 1), NULL);
+        TL_AUTO_JSON json_t *odd =
+            craft_auteur(craft_auteurs[i],
+                         json_pack("{s:[f],s:s,s:f,s:[s,i]}", "emotion_curve", -1e300, "scene_summary",
+                                   "\x01 {climax_sec} %s {{x}}", "duration_sec", -5.0, "upstream_context", "x", 1),
+                         NULL);
         check_form(odd, library, false);
-        TL_AUTO_JSON json_t *endless = craft_auteur(craft_auteurs[i], json_pack("{s:[f,f],s:f}", "emotion_curve", 1e300, 0.0, "duration_sec", 1e12), NULL);
+        TL_AUTO_JSON json_t *endless = craft_auteur(
+            craft_auteurs[i], json_pack("{s:[f,f],s:f}", "emotion_curve", 1e300, 0.0, "duration_sec", 1e12), NULL);
         check_form(endless, library, false);
     }
 }
@@ -180,7 +191,8 @@ static void test_intensity(void **state)
     for (int i = 0; craft_auteurs[i]; i++) {
         double before[TL_STYLE_AXES] = {0}, chroma = 0, light = 0;
         for (int step = 0; step <= 12; step++) {
-            TL_AUTO_JSON json_t *o = craft_auteur(craft_auteurs[i], given(rising, night_en, 40), json_pack("{s:f}", "style_intensity", 0.4 + 0.05 * step));
+            TL_AUTO_JSON json_t *o = craft_auteur(craft_auteurs[i], given(rising, night_en, 40),
+                                                  json_pack("{s:f}", "style_intensity", 0.4 + 0.05 * step));
             double moved = 0;
             for (int a = 0; a < TL_STYLE_AXES; a++) {
                 double off = axis(o, a) - tl_style_info[a].neutral;
@@ -202,18 +214,21 @@ static void test_intensity(void **state)
 static void test_signature(void **state)
 {
     (void)state;
-    const char *const curves[] = {NULL, rising, falling, flat, wave}, *const scenes[] = {NULL, night_en, day_ko, NULL, night_ko};
+    const char *const curves[] = {NULL, rising, falling, flat, wave}, *const scenes[] = {NULL, night_en, day_ko, NULL,
+                                                                                         night_ko};
     for (size_t i = 0; i < TL_ARRAY_LEN(promises); i++) {
         const struct promise *p = &promises[i];
         for (size_t c = 0; c < TL_ARRAY_LEN(curves); c++) {
             double before = 0, first = 0;
             for (int step = 0; step <= 10; step++) {
-                TL_AUTO_JSON json_t *o = craft_auteur(p->folder, given(curves[c], scenes[c], 45), json_pack("{s:f}", p->signature, 0.1 * step));
+                TL_AUTO_JSON json_t *o = craft_auteur(p->folder, given(curves[c], scenes[c], 45),
+                                                      json_pack("{s:f}", p->signature, 0.1 * step));
                 double now = axis(o, p->axis) * p->direction;
                 if (step == 0)
                     first = now;
                 else if (!(now > before + 1e-3))
-                    fail_msg("%s: %s %.1f leaves its axis at %g after %g", p->folder, p->signature, 0.1 * step, now, before);
+                    fail_msg("%s: %s %.1f leaves its axis at %g after %g", p->folder, p->signature, 0.1 * step, now,
+                             before);
                 before = now;
             }
             assert_true(before - first > 0.1);
@@ -227,8 +242,10 @@ static void test_signature_beside(void **state)
     (void)state;
     double bong = 99, dark = 99, hong = -99;
     for (int step = 0; step <= 10; step++) {
-        TL_AUTO_JSON json_t *b = craft_auteur("bong-joon-ho", given(rising, night_en, 60), json_pack("{s:f}", "tension_bias", 0.1 * step));
-        TL_AUTO_JSON json_t *h = craft_auteur("hong-sangsoo", given(rising, NULL, 90), json_pack("{s:f}", "stillness", 0.1 * step));
+        TL_AUTO_JSON json_t *b =
+            craft_auteur("bong-joon-ho", given(rising, night_en, 60), json_pack("{s:f}", "tension_bias", 0.1 * step));
+        TL_AUTO_JSON json_t *h =
+            craft_auteur("hong-sangsoo", given(rising, NULL, 90), json_pack("{s:f}", "stillness", 0.1 * step));
         assert_true(axis(b, TL_STYLE_SHOT_LENGTH) < bong + 1e-9 && axis(b, TL_STYLE_KEY) <= dark + 1e-9);
         assert_true(axis(h, TL_STYLE_SHOT_LENGTH) > hong);
         bong = axis(b, TL_STYLE_SHOT_LENGTH);
@@ -241,13 +258,16 @@ static void test_choices(void **state)
 {
     (void)state;
     static const char *const pacing[] = {"slow", "medium", "fast"}, *const bias[] = {"cool", "neutral", "warm"},
-                      *const motion[] = {"static", "controlled", "dynamic"};
+                             *const motion[] = {"static", "controlled", "dynamic"};
     for (int i = 0; craft_auteurs[i]; i++) {
         double shot = 99, warm = -99, moved = -99;
         for (int k = 0; k < 3; k++) {
-            TL_AUTO_JSON json_t *p = craft_auteur(craft_auteurs[i], given(NULL, NULL, 60), json_pack("{s:s}", "pacing", pacing[k]));
-            TL_AUTO_JSON json_t *c = craft_auteur(craft_auteurs[i], given(NULL, NULL, 60), json_pack("{s:s}", "color_bias", bias[k]));
-            TL_AUTO_JSON json_t *m = craft_auteur(craft_auteurs[i], given(NULL, NULL, 60), json_pack("{s:s}", "camera_motion", motion[k]));
+            TL_AUTO_JSON json_t *p =
+                craft_auteur(craft_auteurs[i], given(NULL, NULL, 60), json_pack("{s:s}", "pacing", pacing[k]));
+            TL_AUTO_JSON json_t *c =
+                craft_auteur(craft_auteurs[i], given(NULL, NULL, 60), json_pack("{s:s}", "color_bias", bias[k]));
+            TL_AUTO_JSON json_t *m =
+                craft_auteur(craft_auteurs[i], given(NULL, NULL, 60), json_pack("{s:s}", "camera_motion", motion[k]));
             struct tl_lab lab = colour(c);
             assert_true(axis(p, TL_STYLE_SHOT_LENGTH) < shot - 0.01);
             assert_true(lab.b > warm + 0.0005);
@@ -268,8 +288,8 @@ static void test_persona(void **state)
         double motion[3], shot[3], warm[3];
         for (int k = 0; k < 3; k++) {
             TL_AUTO_JSON json_t *o = craft_auteur(craft_auteurs[i], given(flat, night_en, 60),
-                                                  json_pack("{s:s,s:s,s:s,s:s}", "persona_priority", who[k], "pacing", "slow", "camera_motion", "static",
-                                                            "color_bias", "warm"));
+                                                  json_pack("{s:s,s:s,s:s,s:s}", "persona_priority", who[k], "pacing",
+                                                            "slow", "camera_motion", "static", "color_bias", "warm"));
             motion[k] = axis(o, TL_STYLE_MOTION);
             shot[k] = axis(o, TL_STYLE_SHOT_LENGTH);
             warm[k] = colour(o).b;
@@ -314,8 +334,10 @@ static void test_scene(void **state)
     (void)state;
     for (int i = 0; craft_auteurs[i]; i++) {
         const char *f = craft_auteurs[i];
-        TL_AUTO_JSON json_t *ne = craft_auteur(f, given(flat, night_en, 60), NULL), *nk = craft_auteur(f, given(flat, night_ko, 60), NULL);
-        TL_AUTO_JSON json_t *de = craft_auteur(f, given(flat, day_en, 60), NULL), *dk = craft_auteur(f, given(flat, day_ko, 60), NULL);
+        TL_AUTO_JSON json_t *ne = craft_auteur(f, given(flat, night_en, 60), NULL),
+                            *nk = craft_auteur(f, given(flat, night_ko, 60), NULL);
+        TL_AUTO_JSON json_t *de = craft_auteur(f, given(flat, day_en, 60), NULL),
+                            *dk = craft_auteur(f, given(flat, day_ko, 60), NULL);
         const json_t *nights[] = {ne, nk}, *days[] = {de, dk};
         for (int n = 0; n < 2; n++) {
             for (int d = 0; d < 2; d++) {
@@ -331,18 +353,22 @@ static void test_scene(void **state)
 static void test_bong(void **state)
 {
     (void)state;
-    TL_AUTO_JSON json_t *rise = craft_auteur("bong-joon-ho", given(rising, NULL, 60), NULL), *even = craft_auteur("bong-joon-ho", given(flat, NULL, 60), NULL);
+    TL_AUTO_JSON json_t *rise = craft_auteur("bong-joon-ho", given(rising, NULL, 60), NULL),
+                        *even = craft_auteur("bong-joon-ho", given(flat, NULL, 60), NULL);
     /* Tension that rises: cuts gather towards the end, and more unevenly; the climax is where it was put. */
     assert_true(axis(rise, TL_STYLE_SHOT_VARIATION) > axis(even, TL_STYLE_SHOT_VARIATION) + 0.1);
     assert_true(says(rise, "pacing_hints", "Climax at 1:00"));
     TL_AUTO_JSON json_t *early = craft_auteur("bong-joon-ho", given("[0.2,1,0.2,0.2,0.2]", NULL, 40), NULL);
     assert_true(says(early, "pacing_hints", "Climax at 0:1"));
-    TL_AUTO_JSON json_t *shots = craft_op("rhythm.cut_density", NULL, json_pack("{s:o,s:f,s:f}", "curve", craft_json(rising), "duration", 60.0, "bias", 0.7), NULL);
+    TL_AUTO_JSON json_t *shots =
+        craft_op("rhythm.cut_density", NULL,
+                 json_pack("{s:o,s:f,s:f}", "curve", craft_json(rising), "duration", 60.0, "bias", 0.7), NULL);
     size_t n = json_array_size(json_object_get(shots, "shots"));
     assert_true(craft_num(shots, "shots", 0) > 2 * craft_num(shots, "shots", n - 2));
     /* Rain and stairs of the text are cited and staged. */
     TL_AUTO_JSON json_t *wet = craft_auteur("bong-joon-ho", given(NULL, night_ko, 60), NULL);
-    assert_true(says(wet, "evidence_refs", "db:patterns:bong-rain-pressure") && says(wet, "evidence_refs", "db:patterns:bong-vertical-class"));
+    assert_true(says(wet, "evidence_refs", "db:patterns:bong-rain-pressure") &&
+                says(wet, "evidence_refs", "db:patterns:bong-vertical-class"));
     assert_true(says(wet, "composition_hints", "비의 세기"));
     assert_false(says(even, "evidence_refs", "db:patterns:bong-rain-pressure"));
 }
@@ -350,28 +376,38 @@ static void test_bong(void **state)
 static void test_park(void **state)
 {
     (void)state;
-    TL_AUTO_JSON json_t *room = craft_auteur("park-chan-wook", given(NULL, "She stands before the mirror in the hotel room with her secret.", 60), NULL);
-    TL_AUTO_JSON json_t *field = craft_auteur("park-chan-wook", given(NULL, "They stand in the field by the forest, in the street.", 60), NULL);
+    TL_AUTO_JSON json_t *room = craft_auteur(
+        "park-chan-wook", given(NULL, "She stands before the mirror in the hotel room with her secret.", 60), NULL);
+    TL_AUTO_JSON json_t *field =
+        craft_auteur("park-chan-wook", given(NULL, "They stand in the field by the forest, in the street.", 60), NULL);
     assert_true(axis(room, TL_STYLE_SYMMETRY) > axis(field, TL_STYLE_SYMMETRY) + 0.02);
     assert_true(axis(room, TL_STYLE_SCALE) > axis(field, TL_STYLE_SCALE));
     assert_true(says(room, "composition_hints", "Double the room"));
     /* Phrases are palindromes on an even curve. */
-    TL_AUTO_JSON json_t *o = craft_op("rhythm.phrase", NULL, json_pack("{s:o,s:f,s:f}", "curve", craft_json(flat), "duration", 60.0, "symmetry", 0.8), NULL);
-    assert_true(fabs(craft_num(o, "shots", 0) - craft_num(o, "shots", 4)) < 1e-6 && fabs(craft_num(o, "shots", 1) - craft_num(o, "shots", 3)) < 1e-6);
+    TL_AUTO_JSON json_t *o =
+        craft_op("rhythm.phrase", NULL,
+                 json_pack("{s:o,s:f,s:f}", "curve", craft_json(flat), "duration", 60.0, "symmetry", 0.8), NULL);
+    assert_true(fabs(craft_num(o, "shots", 0) - craft_num(o, "shots", 4)) < 1e-6 &&
+                fabs(craft_num(o, "shots", 1) - craft_num(o, "shots", 3)) < 1e-6);
     assert_true(craft_num(o, "shots", 2) < craft_num(o, "shots", 1));
 }
 
 static void test_shinkai(void **state)
 {
     (void)state;
-    TL_AUTO_JSON json_t *dusk = craft_auteur("shinkai", given(NULL, "노을 진 하늘 아래 두 사람이 황혼을 바라본다.", 60), NULL);
-    TL_AUTO_JSON json_t *noon = craft_auteur("shinkai", given(NULL, "Noon, bright daylight, a sunny afternoon.", 60), NULL);
-    TL_AUTO_JSON json_t *rain = craft_auteur("shinkai", given(NULL, "Evening rain on the river, twilight, wet streets in a drizzle.", 60), NULL);
+    TL_AUTO_JSON json_t *dusk =
+        craft_auteur("shinkai", given(NULL, "노을 진 하늘 아래 두 사람이 황혼을 바라본다.", 60), NULL);
+    TL_AUTO_JSON json_t *noon =
+        craft_auteur("shinkai", given(NULL, "Noon, bright daylight, a sunny afternoon.", 60), NULL);
+    TL_AUTO_JSON json_t *rain = craft_auteur(
+        "shinkai", given(NULL, "Evening rain on the river, twilight, wet streets in a drizzle.", 60), NULL);
     /* The hour is a hue: dusk leans to rose, noon to blue. */
     assert_true(colour(dusk).a > colour(noon).a + 0.005 && colour(dusk).b > colour(noon).b + 0.02);
     assert_true(says(dusk, "composition_hints", "황혼") && says(dusk, "evidence_refs", "shinkai-magic-hour"));
-    assert_true(says(rain, "composition_hints", "Wet ground") && axis(rain, TL_STYLE_DIFFUSION) > axis(noon, TL_STYLE_DIFFUSION));
-    TL_AUTO_JSON json_t *room = craft_auteur("shinkai", given(NULL, "In the small room of the apartment, a kitchen.", 60), NULL);
+    assert_true(says(rain, "composition_hints", "Wet ground") &&
+                axis(rain, TL_STYLE_DIFFUSION) > axis(noon, TL_STYLE_DIFFUSION));
+    TL_AUTO_JSON json_t *room =
+        craft_auteur("shinkai", given(NULL, "In the small room of the apartment, a kitchen.", 60), NULL);
     assert_true(axis(room, TL_STYLE_SCALE) > axis(dusk, TL_STYLE_SCALE) + 0.1);
 }
 
@@ -394,12 +430,16 @@ static void test_lee(void **state)
     json_t *beats = json_array();
     for (int i = 0; i < 60; i++)
         json_array_append_new(beats, json_real(i * 0.5));
-    TL_AUTO_JSON json_t *o = craft_op("music.sync", NULL, json_pack("{s:o,s:f,s:o,s:f,s:f}", "beats", beats, "bpm", 120.0, "curve", craft_json(wave), "duration", 30.0, "sync", 1.0), NULL);
+    TL_AUTO_JSON json_t *o = craft_op("music.sync", NULL,
+                                      json_pack("{s:o,s:f,s:o,s:f,s:f}", "beats", beats, "bpm", 120.0, "curve",
+                                                craft_json(wave), "duration", 30.0, "sync", 1.0),
+                                      NULL);
     size_t n = json_array_size(json_object_get(o, "cuts"));
     assert_true(n > 5);
     for (size_t i = 0; i < n; i++)
         assert_true(fabs(remainder(craft_num(o, "cuts", i), 0.5)) < 1e-6);
-    TL_AUTO_JSON json_t *calm = craft_auteur("lee-junho", given("[0.1,0.1]", NULL, 30), NULL), *high = craft_auteur("lee-junho", given("[0.95,0.95]", NULL, 30), NULL);
+    TL_AUTO_JSON json_t *calm = craft_auteur("lee-junho", given("[0.1,0.1]", NULL, 30), NULL),
+                        *high = craft_auteur("lee-junho", given("[0.95,0.95]", NULL, 30), NULL);
     assert_true(axis(high, TL_STYLE_SHOT_LENGTH) < axis(calm, TL_STYLE_SHOT_LENGTH) - 0.3);
 }
 
@@ -411,32 +451,74 @@ static void test_na(void **state)
     TL_AUTO_JSON json_t *late = craft_auteur("na-hongjin", given("[0.1,0.1,0.1,0.1,1,0.1]", NULL, 60), NULL);
     assert_true(axis(early, TL_STYLE_SHOT_LENGTH) < axis(late, TL_STYLE_SHOT_LENGTH) - 0.05);
     assert_true(axis(early, TL_STYLE_KEY) < axis(late, TL_STYLE_KEY));
-    TL_AUTO_JSON json_t *chase = craft_auteur("na-hongjin", given(NULL, night_en, 60), NULL), *calm = craft_auteur("na-hongjin", given(NULL, day_en, 60), NULL);
-    assert_true(axis(chase, TL_STYLE_SCALE) > axis(calm, TL_STYLE_SCALE) + 0.05 && axis(chase, TL_STYLE_HANDHELD) > axis(calm, TL_STYLE_HANDHELD));
+    TL_AUTO_JSON json_t *chase = craft_auteur("na-hongjin", given(NULL, night_en, 60), NULL),
+                        *calm = craft_auteur("na-hongjin", given(NULL, day_en, 60), NULL);
+    assert_true(axis(chase, TL_STYLE_SCALE) > axis(calm, TL_STYLE_SCALE) + 0.05 &&
+                axis(chase, TL_STYLE_HANDHELD) > axis(calm, TL_STYLE_HANDHELD));
     /* The same scene is thrown the same way, another one another way. */
     json_t *in = craft_json("{\"shots\":[2,2,2,2,2],\"variation\":0.4,\"bias\":1,\"seed\":\"a\"}");
-    TL_AUTO_JSON json_t *one = craft_op("chaos.perturb", NULL, json_deep_copy(in), NULL), *two = craft_op("chaos.perturb", NULL, json_deep_copy(in), NULL);
+    TL_AUTO_JSON json_t *one = craft_op("chaos.perturb", NULL, json_deep_copy(in), NULL),
+                        *two = craft_op("chaos.perturb", NULL, json_deep_copy(in), NULL);
     json_object_set_new(in, "seed", json_string("b"));
     TL_AUTO_JSON json_t *other = craft_op("chaos.perturb", NULL, in, NULL);
-    assert_true(json_equal(one, two) && !json_equal(json_object_get(one, "shots_out"), json_object_get(other, "shots_out")));
+    assert_true(json_equal(one, two) &&
+                !json_equal(json_object_get(one, "shots_out"), json_object_get(other, "shots_out")));
 }
 
 static void test_hong(void **state)
 {
     (void)state;
     /* A scene shorter than a take is one take; a long one is several of equal length. */
-    TL_AUTO_JSON json_t *brief = craft_auteur("hong-sangsoo", given(NULL, NULL, 8), NULL), *lengthy = craft_auteur("hong-sangsoo", given(NULL, NULL, 180), NULL);
+    TL_AUTO_JSON json_t *brief = craft_auteur("hong-sangsoo", given(NULL, NULL, 8), NULL),
+                        *lengthy = craft_auteur("hong-sangsoo", given(NULL, NULL, 180), NULL);
     assert_true(says(brief, "pacing_hints", "One take, 8 s") && !says(lengthy, "pacing_hints", "One take"));
     assert_true(axis(brief, TL_STYLE_SHOT_LENGTH) < axis(lengthy, TL_STYLE_SHOT_LENGTH) - 0.3);
     /* The zoom follows the rise. */
-    TL_AUTO_JSON json_t *early = craft_auteur("hong-sangsoo", given("[0.1,0.1,0.9,0.9,0.9,0.9,0.9,0.9,0.9,0.9,0.9]", NULL, 100), NULL);
-    TL_AUTO_JSON json_t *late = craft_auteur("hong-sangsoo", given("[0.1,0.1,0.1,0.1,0.1,0.1,0.1,0.9,0.9,0.9,0.9]", NULL, 100), NULL);
+    TL_AUTO_JSON json_t *early =
+        craft_auteur("hong-sangsoo", given("[0.1,0.1,0.9,0.9,0.9,0.9,0.9,0.9,0.9,0.9,0.9]", NULL, 100), NULL);
+    TL_AUTO_JSON json_t *late =
+        craft_auteur("hong-sangsoo", given("[0.1,0.1,0.1,0.1,0.1,0.1,0.1,0.9,0.9,0.9,0.9]", NULL, 100), NULL);
     assert_true(says(early, "pacing_hints", "zoom comes at 0:2") && says(late, "pacing_hints", "zoom comes at 1:1"));
     /* Told twice: halves that are alike are noticed. */
     TL_AUTO_JSON json_t *twice = craft_auteur("hong-sangsoo", given("[0.2,0.6,0.3,0.2,0.6,0.3]", NULL, 60), NULL);
     assert_true(says(twice, "evidence_refs", "hong-twice-told") && says(twice, "pacing_hints", "tell it again"));
-    TL_AUTO_JSON json_t *table = craft_auteur("hong-sangsoo", given(NULL, "둘이 술집 식탁에 앉아 소주를 마시며 이야기한다.", 60), NULL);
+    TL_AUTO_JSON json_t *table =
+        craft_auteur("hong-sangsoo", given(NULL, "둘이 술집 식탁에 앉아 소주를 마시며 이야기한다.", 60), NULL);
     assert_true(says(table, "evidence_refs", "hong-table-twoshot") && says(table, "composition_hints", "탁자에 2명"));
+}
+
+/* ---- with a model ---- */
+
+/* What a model reads into the scene moves the result; what it says of hints stands in their place; nonsense changes nothing. */
+static void test_model(void **state)
+{
+    (void)state;
+    static const char *const scene = "They wait.";
+    TL_AUTO_JSON json_t *library = craft_file("catalog/patterns/v1.json");
+    TL_AUTO_JSON json_t *dark =
+        craft_json("{\"night\":1,\"rain\":1,\"arousal\":0.9,\"valence\":-0.8,\"class\":1,\"lang\":\"ko\"}");
+    TL_AUTO_JSON json_t *hints = craft_json("{\"hints\":[\"Said by a model.\",\"And once more.\"]}");
+    TL_AUTO_JSON json_t *odd =
+        craft_json("{\"night\":\"x\",\"rain\":[1],\"hints\":[\"\",4],\"arousal\":null,\"weight\":-1}");
+    for (int i = 0; craft_auteurs[i]; i++) {
+        const char *f = craft_auteurs[i];
+        bool reads = strcmp(f, "bong-joon-ho") == 0 || strcmp(f, "shinkai") == 0;
+        TL_AUTO_JSON json_t *alone = craft_auteur(f, given(flat, scene, 40), NULL);
+        TL_AUTO_JSON json_t *nonsense = craft_auteur_asking(f, given(flat, scene, 40), odd);
+        assert_true(json_equal(alone, nonsense));
+        TL_AUTO_JSON json_t *o = craft_auteur_asking(f, given(flat, scene, 40), reads ? dark : hints);
+        check_form(o, library, false);
+        if (reads)
+            assert_true(axis(o, TL_STYLE_KEY) < axis(alone, TL_STYLE_KEY) - 0.02 &&
+                        axis(o, TL_STYLE_MOTION) > axis(alone, TL_STYLE_MOTION));
+        else
+            assert_true(says(o, "composition_hints", "Said by a model.") !=
+                        says(o, "pacing_hints", "Said by a model."));
+        /* Without a text there is nothing to read. */
+        TL_AUTO_JSON json_t *silent = craft_auteur_asking(f, given(flat, NULL, 40), dark),
+                            *quiet = craft_auteur(f, given(flat, NULL, 40), NULL);
+        assert_true(json_equal(json_object_get(silent, "style_vector"), json_object_get(quiet, "style_vector")));
+    }
 }
 
 /* ---- identity ---- */
@@ -449,8 +531,9 @@ static void sides(const json_t *o, double ret[SIDES])
     const json_t *palette = json_object_get(o, "palette");
     assert_true(tl_lab_from_hex(json_string_value(json_array_get(palette, 0)), &low));
     assert_true(tl_lab_from_hex(json_string_value(json_array_get(palette, json_array_size(palette) - 1)), &high));
-    const double all[SIDES] = {axis(o, TL_STYLE_KEY) / 0.15, axis(o, TL_STYLE_CHROMA) / 0.04, c.a / 0.04, c.b / 0.04,
-                               axis(o, TL_STYLE_DIFFUSION) / 0.2, (high.l - low.l) / 0.2, c.l / 0.15, 0};
+    const double all[SIDES] = {
+        axis(o, TL_STYLE_KEY) / 0.15,      axis(o, TL_STYLE_CHROMA) / 0.04, c.a / 0.04, c.b / 0.04,
+        axis(o, TL_STYLE_DIFFUSION) / 0.2, (high.l - low.l) / 0.2,          c.l / 0.15, 0};
     memcpy(ret, all, sizeof(all));
 }
 
@@ -461,13 +544,17 @@ static void test_identity(void **state)
     (void)state;
     enum { CASES = 7, WHO = 6 };
     static double s[WHO][CASES][SIDES];
-    static const char *const scenes[CASES] = {NULL, night_en, day_ko, "무대 위의 춤과 음악, 관객의 환호.", "Two old friends drink soju at a table.", NULL, NULL};
+    static const char *const scenes[CASES] = {
+        NULL, night_en, day_ko, "무대 위의 춤과 음악, 관객의 환호.", "Two old friends drink soju at a table.",
+        NULL, NULL};
     for (int i = 0; i < WHO; i++) {
         double key[CASES];
         for (int k = 0; k < CASES; k++) {
             json_t *g = given(k % 2 ? rising : wave, scenes[k], 20 + 20 * k);
             if (k >= 5)
-                json_object_set_new(g, "upstream_context", k == 5 ? clip_context(0.95, 0.9, 0.7, "#FFB060", 0.4) : clip_context(0.05, 0.0, 15, "#102040", 0.9));
+                json_object_set_new(g, "upstream_context",
+                                    k == 5 ? clip_context(0.95, 0.9, 0.7, "#FFB060", 0.4)
+                                           : clip_context(0.05, 0.0, 15, "#102040", 0.9));
             TL_AUTO_JSON json_t *o = craft_auteur(craft_auteurs[i], g, NULL);
             sides(o, s[i][k]);
             key[k] = axis(o, TL_STYLE_KEY);
@@ -530,8 +617,8 @@ static void test_golden(void **state)
         snprintf(path, sizeof(path), "tests/golden/auteurs/%s.json", craft_auteurs[i]);
         json_t *with = given(rising, night_ko, 48);
         json_object_set_new(with, "upstream_context", clip_context(0.4, 0.6, 2.5, "#405060", 0.5));
-        TL_AUTO_JSON json_t *now = json_pack("{s:o,s:o}", "alone", craft_auteur(craft_auteurs[i], json_object(), NULL), "night, rain, clip",
-                                             craft_auteur(craft_auteurs[i], with, NULL));
+        TL_AUTO_JSON json_t *now = json_pack("{s:o,s:o}", "alone", craft_auteur(craft_auteurs[i], json_object(), NULL),
+                                             "night, rain, clip", craft_auteur(craft_auteurs[i], with, NULL));
         if (how && strcmp(how, "write") == 0) {
             assert_int_equal(json_dump_file(now, path, JSON_INDENT(1) | JSON_REAL_PRECISION(15)), 0);
             continue;
@@ -545,12 +632,25 @@ static void test_golden(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_form),      cmocka_unit_test(test_extremes),         cmocka_unit_test(test_intensity),
-        cmocka_unit_test(test_signature), cmocka_unit_test(test_signature_beside), cmocka_unit_test(test_choices),
-        cmocka_unit_test(test_persona),   cmocka_unit_test(test_inputs_matter),    cmocka_unit_test(test_scene),
-        cmocka_unit_test(test_bong),      cmocka_unit_test(test_park),             cmocka_unit_test(test_shinkai),
-        cmocka_unit_test(test_lee),       cmocka_unit_test(test_na),               cmocka_unit_test(test_hong),
-        cmocka_unit_test(test_identity),  cmocka_unit_test(test_nothing_private),  cmocka_unit_test(test_golden),
+        cmocka_unit_test(test_form),
+        cmocka_unit_test(test_extremes),
+        cmocka_unit_test(test_intensity),
+        cmocka_unit_test(test_signature),
+        cmocka_unit_test(test_signature_beside),
+        cmocka_unit_test(test_choices),
+        cmocka_unit_test(test_persona),
+        cmocka_unit_test(test_inputs_matter),
+        cmocka_unit_test(test_scene),
+        cmocka_unit_test(test_bong),
+        cmocka_unit_test(test_park),
+        cmocka_unit_test(test_shinkai),
+        cmocka_unit_test(test_lee),
+        cmocka_unit_test(test_na),
+        cmocka_unit_test(test_hong),
+        cmocka_unit_test(test_model),
+        cmocka_unit_test(test_identity),
+        cmocka_unit_test(test_nothing_private),
+        cmocka_unit_test(test_golden),
     };
     return cmocka_run_group_tests(tests, craft_setup, craft_teardown);
 }

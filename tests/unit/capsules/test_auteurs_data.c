@@ -26,7 +26,8 @@ static json_t *auteur(const char *folder, const char *what)
 static void no_problems(const char *where, int err, struct tl_diag *diag)
 {
     for (size_t i = 0; i < diag->count; i++)
-        print_error("%s: %s %s: %s\n", where, diag->items[i].node ? diag->items[i].node : "", diag->items[i].path, diag->items[i].message);
+        print_error("%s: %s %s: %s\n", where, diag->items[i].node ? diag->items[i].node : "", diag->items[i].path,
+                    diag->items[i].message);
     assert_int_equal(err, 0);
     assert_false(tl_diag_any(diag));
     tl_diag_clear(diag);
@@ -37,12 +38,18 @@ static const struct want {
     const char *folder, *id, *signature, *pacing, *bias, *motion, *ref;
     double value, step;
 } wants[] = {
-    {"bong-joon-ho", "auteur.bong-joon-ho", "tension_bias", "medium", "cool", "controlled", "private-dag://auteur/bong/v1", 0.7, 0.1},
-    {"park-chan-wook", "auteur.park-chan-wook", "symmetry_bias", "medium", "warm", "controlled", "private-dag://auteur/park/v1", 0.8, 0.05},
-    {"shinkai", "auteur.shinkai", "light_diffusion", "slow", "warm", "controlled", "private-dag://auteur/shinkai/v1", 0.75, 0.05},
-    {"lee-junho", "auteur.lee-junho", "music_sync", "medium", "neutral", "dynamic", "private-dag://auteur/leejunho/v1", 0.7, 0.05},
-    {"na-hongjin", "auteur.na-hongjin", "chaos_bias", "fast", "cool", "dynamic", "private-dag://auteur/na/v1", 0.8, 0.05},
-    {"hong-sangsoo", "auteur.hong-sangsoo", "stillness", "slow", "neutral", "static", "private-dag://auteur/hong/v1", 0.85, 0.05},
+    {"bong-joon-ho", "auteur.bong-joon-ho", "tension_bias", "medium", "cool", "controlled",
+     "private-dag://auteur/bong/v1", 0.7, 0.1},
+    {"park-chan-wook", "auteur.park-chan-wook", "symmetry_bias", "medium", "warm", "controlled",
+     "private-dag://auteur/park/v1", 0.8, 0.05},
+    {"shinkai", "auteur.shinkai", "light_diffusion", "slow", "warm", "controlled", "private-dag://auteur/shinkai/v1",
+     0.75, 0.05},
+    {"lee-junho", "auteur.lee-junho", "music_sync", "medium", "neutral", "dynamic", "private-dag://auteur/leejunho/v1",
+     0.7, 0.05},
+    {"na-hongjin", "auteur.na-hongjin", "chaos_bias", "fast", "cool", "dynamic", "private-dag://auteur/na/v1", 0.8,
+     0.05},
+    {"hong-sangsoo", "auteur.hong-sangsoo", "stillness", "slow", "neutral", "static", "private-dag://auteur/hong/v1",
+     0.85, 0.05},
 };
 
 static void is(const json_t *have, const char *want)
@@ -67,21 +74,27 @@ static void test_specs(void **state)
         assert_string_equal(tl_json_str(spec, "patternVersion"), "v1");
         assert_string_equal(tl_json_str(json_object_get(spec, "adapter"), "internalGraphRef"), w->ref);
         assert_string_equal(tl_json_str(json_object_get(spec, "adapter"), "type"), "hybrid");
-        is(json_object_get(spec, "inputs"), "{\"emotion_curve\":{\"type\":\"float[]\"},\"scene_summary\":{\"type\":\"string\"},\"duration_sec\":{\"type\":\"number\"}}");
-        is(json_object_get(spec, "outputs"), "{\"style_vector\":{\"type\":\"float[]\"},\"palette\":{\"type\":\"string[]\"},\"composition_hints\":{\"type\":\"string[]\"},"
+        is(json_object_get(spec, "inputs"), "{\"emotion_curve\":{\"type\":\"float[]\"},\"scene_summary\":{\"type\":"
+                                            "\"string\"},\"duration_sec\":{\"type\":\"number\"}}");
+        is(json_object_get(spec, "outputs"), "{\"style_vector\":{\"type\":\"float[]\"},\"palette\":{\"type\":\"string[]"
+                                             "\"},\"composition_hints\":{\"type\":\"string[]\"},"
                                              "\"pacing_hints\":{\"type\":\"string[]\"}}");
         const json_t *params = json_object_get(spec, "exposedParams");
         assert_int_equal(json_object_size(params), 6);
-        is(json_object_get(params, "style_intensity"), "{\"type\":\"number\",\"min\":0.4,\"max\":1.0,\"step\":0.05,\"default\":0.7,\"visibility\":\"public\"}");
-        is(json_object_get(params, "persona_priority"), "{\"type\":\"enum\",\"options\":[\"script\",\"blended\",\"user\"],\"default\":\"script\",\"visibility\":\"public\"}");
+        is(json_object_get(params, "style_intensity"),
+           "{\"type\":\"number\",\"min\":0.4,\"max\":1.0,\"step\":0.05,\"default\":0.7,\"visibility\":\"public\"}");
+        is(json_object_get(params, "persona_priority"), "{\"type\":\"enum\",\"options\":[\"script\",\"blended\","
+                                                        "\"user\"],\"default\":\"script\",\"visibility\":\"public\"}");
         is(json_object_get(json_object_get(params, "pacing"), "options"), "[\"slow\",\"medium\",\"fast\"]");
         is(json_object_get(json_object_get(params, "color_bias"), "options"), "[\"cool\",\"neutral\",\"warm\"]");
-        is(json_object_get(json_object_get(params, "camera_motion"), "options"), "[\"static\",\"controlled\",\"dynamic\"]");
+        is(json_object_get(json_object_get(params, "camera_motion"), "options"),
+           "[\"static\",\"controlled\",\"dynamic\"]");
         assert_string_equal(tl_json_str(json_object_get(params, "pacing"), "default"), w->pacing);
         assert_string_equal(tl_json_str(json_object_get(params, "color_bias"), "default"), w->bias);
         assert_string_equal(tl_json_str(json_object_get(params, "camera_motion"), "default"), w->motion);
         const json_t *own = json_object_get(params, w->signature);
-        assert_true(tl_json_num(own, "min", -1) == 0 && tl_json_num(own, "max", -1) == 1 && tl_json_num(own, "step", -1) == w->step);
+        assert_true(tl_json_num(own, "min", -1) == 0 && tl_json_num(own, "max", -1) == 1 &&
+                    tl_json_num(own, "step", -1) == w->step);
         assert_true(tl_json_num(own, "default", -1) == w->value);
     }
 }
@@ -118,8 +131,9 @@ static json_t *wiring(const json_t *doc)
     size_t i;
     json_array_foreach(json_object_get(doc, "edges"), i, e) {
         char text[256];
-        snprintf(text, sizeof(text), "%s.%s > %s.%s", type_of(doc, tl_json_str(e, "source")), tl_json_str(e, "sourceHandle"),
-                 type_of(doc, tl_json_str(e, "target")), tl_json_str(e, "targetHandle"));
+        snprintf(text, sizeof(text), "%s.%s > %s.%s", type_of(doc, tl_json_str(e, "source")),
+                 tl_json_str(e, "sourceHandle"), type_of(doc, tl_json_str(e, "target")),
+                 tl_json_str(e, "targetHandle"));
         json_object_set_new(set, text, json_true());
     }
     return set;
@@ -130,7 +144,8 @@ static size_t only_in(json_t *a, const json_t *b)
     size_t n = 0;
     const char *key;
     json_t *v;
-    json_object_foreach(a, key, v) n += !json_object_get(b, key);
+    json_object_foreach(a, key, v)
+        n += !json_object_get(b, key);
     return n;
 }
 
@@ -161,7 +176,8 @@ static void test_private(void **state)
             const char *edge;
             json_t *ignored;
             snprintf(handle, sizeof(handle), "graph.input.param.%s >", key);
-            json_object_foreach(edges, edge, ignored) wired = wired || strncmp(edge, handle, strlen(handle)) == 0;
+            json_object_foreach(edges, edge, ignored)
+                wired = wired || strncmp(edge, handle, strlen(handle)) == 0;
             if (!wired)
                 fail_msg("%s: %s goes nowhere", craft_auteurs[i], key);
         }
@@ -179,12 +195,12 @@ static void test_own_graphs(void **state)
 {
     (void)state;
     static const char *const own[][8] = {
-        {"rhythm.cut_density", "weather.press", "tonal.swerve", "frame.depth", NULL},       /* Bong */
+        {"rhythm.cut_density", "weather.press", "tonal.swerve", "frame.depth", NULL},              /* Bong */
         {"stillness.hold", "zoom.place", "structure.repeat", "frame.twoshot", "light.flat", NULL}, /* Hong */
-        {"beat.grid", "music.sync", "gesture.accent", "light.stage", "palette.pulse", NULL},  /* Lee */
-        {"chaos.perturb", "rhythm.pursuit", "frame.close", NULL},                            /* Na */
-        {"symmetry.balance", "rhythm.phrase", "palette.complement", "frame.insert", NULL},   /* Park */
-        {"light.diffuse", "light.hour", "sky.share", "rhythm.breath", "palette.gradient", NULL}, /* Shinkai */
+        {"beat.grid", "music.sync", "gesture.accent", "light.stage", "palette.pulse", NULL},       /* Lee */
+        {"chaos.perturb", "rhythm.pursuit", "frame.close", NULL},                                  /* Na */
+        {"symmetry.balance", "rhythm.phrase", "palette.complement", "frame.insert", NULL},         /* Park */
+        {"light.diffuse", "light.hour", "sky.share", "rhythm.breath", "palette.gradient", NULL},   /* Shinkai */
     };
     for (int a = 0; craft_auteurs[a]; a++) {
         TL_AUTO_JSON json_t *mine = auteur(craft_auteurs[a], "private");
@@ -232,7 +248,8 @@ static void test_hints(void **state)
         size_t n, t, seen = 0;
         json_t *node, *one;
         json_array_foreach(json_object_get(doc, "nodes"), n, node) {
-            json_array_foreach(json_object_get(json_object_get(json_object_get(node, "data"), "params"), "templates"), t, one) {
+            json_array_foreach(json_object_get(json_object_get(json_object_get(node, "data"), "params"), "templates"),
+                               t, one) {
                 static const char *const langs[] = {"en", "ko"};
                 for (int l = 0; l < 2; l++) {
                     const char *text = tl_json_str(one, langs[l]);
@@ -263,13 +280,16 @@ static void test_patterns(void **state)
         assert_true(id && rule && strspn(id, "abcdefghijklmnopqrstuvwxyz-") == strlen(id));
         assert_null(json_object_get(ids, id));
         json_object_set(ids, id, json_array_get(patterns, i));
-        assert_true(json_array_size(json_object_get(p, "evidence")) >= 1 && json_object_size(json_object_get(p, "axes")) >= 1);
+        assert_true(json_array_size(json_object_get(p, "evidence")) >= 1 &&
+                    json_object_size(json_object_get(p, "axes")) >= 1);
         assert_true(tl_json_str(json_object_get(p, "name"), "en") && tl_json_str(json_object_get(p, "name"), "ko"));
         bool ruled = false;
         for (size_t r = 0; r < json_array_size(rules); r++) {
             const json_t *one = json_array_get(rules, r);
             for (size_t k = 0; k < json_array_size(json_object_get(one, "patterns")); k++)
-                ruled = ruled || (strcmp(tl_json_str(one, "id"), rule) == 0 && strcmp(json_string_value(json_array_get(json_object_get(one, "patterns"), k)), id) == 0);
+                ruled =
+                    ruled || (strcmp(tl_json_str(one, "id"), rule) == 0 &&
+                              strcmp(json_string_value(json_array_get(json_object_get(one, "patterns"), k)), id) == 0);
         }
         if (!ruled)
             fail_msg("%s is not among the patterns of its rule %s", id, rule);
@@ -303,7 +323,8 @@ static int capsule_shape(const struct tl_shape_req *req, struct tl_shape *ret)
     for (size_t i = 0; specs[i]; i++) {
         if (!id || !version || strcmp(specs[i]->id, id) != 0 || strcmp(specs[i]->version, version) != 0)
             continue;
-        struct tl_port *ports = tl_arena_alloc(req->arena, (specs[i]->ninputs + specs[i]->noutputs + 1) * sizeof(*ports));
+        struct tl_port *ports =
+            tl_arena_alloc(req->arena, (specs[i]->ninputs + specs[i]->noutputs + 1) * sizeof(*ports));
         memcpy(ports, specs[i]->inputs, specs[i]->ninputs * sizeof(*ports));
         memcpy(ports + specs[i]->ninputs, specs[i]->outputs, specs[i]->noutputs * sizeof(*ports));
         ret->ports = ports;
@@ -332,7 +353,10 @@ static const char *kind_of(const struct tl_plan_node *n, const char *param)
     for (uint32_t i = 0; i < n->nparams; i++) {
         const struct tl_param *p = &n->shape.params[i];
         if (strcmp(p->name, param) == 0)
-            return strcmp(n->op->name, "input.clip") == 0 ? "file" : p->type == TL_P_NUMBER ? "number" : p->type == TL_P_ENUM ? "choice" : "text";
+            return strcmp(n->op->name, "input.clip") == 0 ? "file"
+                   : p->type == TL_P_NUMBER               ? "number"
+                   : p->type == TL_P_ENUM                 ? "choice"
+                                                          : "text";
     }
     return "no parameter";
 }
@@ -350,7 +374,8 @@ static void test_templates(void **state)
         TL_AUTO_JSON json_t *file = load("templates", names[t]);
         json_t *graph = json_object_get(file, "graph"), *node, *in;
         assert_string_equal(tl_json_str(file, "id"), names[t]);
-        assert_true(tl_json_str(json_object_get(file, "title"), "en") && tl_json_str(json_object_get(file, "title"), "ko"));
+        assert_true(tl_json_str(json_object_get(file, "title"), "en") &&
+                    tl_json_str(json_object_get(file, "title"), "ko"));
         size_t i, k;
         json_array_foreach(json_object_get(graph, "nodes"), i, node) {
             json_t *data = json_object_get(node, "data");
@@ -360,7 +385,9 @@ static void test_templates(void **state)
             if (strcmp(tl_json_str(node, "type"), "input.clip") == 0)
                 json_object_set_new(data, "params", json_pack("{s:s}", "file", "0199aaaa-0000-7000-8000-000000000000"));
             for (k = 0; k < i; k++)
-                assert_false(json_equal(json_object_get(node, "position"), json_object_get(json_array_get(json_object_get(graph, "nodes"), k), "position")));
+                assert_false(
+                    json_equal(json_object_get(node, "position"),
+                               json_object_get(json_array_get(json_object_get(graph, "nodes"), k), "position")));
         }
         struct tl_cap_env scope = {.org = "org"};
         struct tl_graph_env env = {.find_op = find_op, .arg = &scope};
@@ -383,7 +410,7 @@ static void test_templates(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_specs), cmocka_unit_test(test_private),   cmocka_unit_test(test_own_graphs),
+        cmocka_unit_test(test_specs), cmocka_unit_test(test_private),  cmocka_unit_test(test_own_graphs),
         cmocka_unit_test(test_hints), cmocka_unit_test(test_patterns), cmocka_unit_test(test_templates),
     };
     return cmocka_run_group_tests(tests, craft_setup, craft_teardown);

@@ -493,6 +493,39 @@ static void a_plan_in_use_keeps_its_capsule(void **state)
     tl_plan_unref(plan);
 }
 
+static void *open_and_plan(void *arg)
+{
+    for (uintptr_t i = 0; i < 60; i++) {
+        struct tl_capsule *cap;
+        struct tl_plan *plan;
+        char id[40];
+        snprintf(id, sizeof(id), "test.c%d", (int)((i * 7 + (uintptr_t)arg * 3) % 8));
+        assert_int_equal(sx_open_capsule(NULL, "acme", id, "1.0.0", &cap), 0);
+        assert_string_equal(cap->spec->id, id);
+        assert_int_equal(tl_capsule_plan(cap, &sx.services, &plan), 0);
+        tl_plan_unref(plan);
+        tl_capsule_unref(cap);
+    }
+    return NULL;
+}
+
+/* Eight versions, four kept, four threads: whatever goes while another comes, everybody holds what he asked for. */
+static void many_threads_open_and_evict(void **state)
+{
+    (void)state;
+    pthread_t t[4];
+    for (int i = 0; i < 8; i++) {
+        char id[40];
+        snprintf(id, sizeof(id), "test.c%d", i);
+        seal_around(id, i ? "test.c0" : "test.c1");
+    }
+    for (uintptr_t i = 0; i < 4; i++)
+        assert_int_equal(pthread_create(&t[i], NULL, open_and_plan, (void *)i), 0);
+    for (size_t i = 0; i < 4; i++)
+        pthread_join(t[i], NULL);
+    assert_true(tl_capsules_count(sx.set) <= 8);
+}
+
 static void a_private_graph_is_checked_for_its_author(void **state)
 {
     (void)state;
@@ -591,6 +624,7 @@ int main(void)
         T(a_capsule_that_holds_itself_fails),
         T(opened_capsules_are_kept_and_bounded),
         T(a_plan_in_use_keeps_its_capsule),
+        T(many_threads_open_and_evict),
         T(a_private_graph_is_checked_for_its_author),
         T(rows_are_numbered_without_gaps_by_many_at_once),
         T(the_process_is_not_dumpable),

@@ -21,7 +21,8 @@
 static void test_numbers(void **state)
 {
     (void)state;
-    assert_true(tl_craft_round(0.12345) == 0.1235 && tl_craft_round(-0.00001) == 0 && !signbit(tl_craft_round(-0.00001)));
+    assert_true(tl_craft_round(0.12345) == 0.1235 && tl_craft_round(-0.00001) == 0 &&
+                !signbit(tl_craft_round(-0.00001)));
     assert_true(tl_craft_clamp(NAN, 0.25, 1) == 0.25 && tl_craft_clamp(INFINITY, 0, 1) == 1);
     double sum = 0, low = 1, high = -1;
     for (uint64_t i = 0; i < 10000; i++) {
@@ -126,7 +127,8 @@ static void test_words(void **state)
 {
     (void)state;
     /* Particles and endings. */
-    static const char *const rain[] = {"비가 내린다", "비를 맞는다", "비에 젖은 옷", "빗속에서", "폭우가", "it rains", "the rainy street", "Rain."};
+    static const char *const rain[] = {"비가 내린다", "비를 맞는다", "비에 젖은 옷",     "빗속에서",
+                                       "폭우가",      "it rains",    "the rainy street", "Rain."};
     for (size_t i = 0; i < TL_ARRAY_LEN(rain); i++) {
         if (read_text(rain[i]).feature[TL_F_RAIN] <= 0)
             fail_msg("no rain in: %s", rain[i]);
@@ -136,17 +138,26 @@ static void test_words(void **state)
         if (read_text(dry[i]).feature[TL_F_RAIN] > 0)
             fail_msg("rain in: %s", dry[i]);
     }
-    assert_true(read_text("그들은 도망쳤다").feature[TL_F_SPEED] > 0 && read_text("running, he ran").feature[TL_F_SPEED] > 0.6);
+    assert_true(read_text("그들은 도망쳤다").feature[TL_F_SPEED] > 0 &&
+                read_text("running, he ran").feature[TL_F_SPEED] > 0.6);
     assert_true(read_text("아름다운 노래를 불렀다").valence > 0.2 && read_text("a beautiful song").valence > 0.2);
     assert_true(read_text("살인자가 칼을 들었다").valence < -0.3 && read_text("the murderer's knife").valence < 0);
     /* Denied: the fear is gone, the rain is not there. */
-    assert_true(read_text("무섭다").valence < 0 && read_text("무섭지 않다").valence > 0 && read_text("두려움이 없다").valence > 0);
-    assert_true(read_text("안 무섭다").valence > 0 && read_text("afraid").valence < 0 && read_text("she was not afraid").valence > 0);
+    assert_true(read_text("무섭다").valence < 0 && read_text("무섭지 않다").valence > 0 &&
+                read_text("두려움이 없다").valence > 0);
+    assert_true(read_text("안 무섭다").valence > 0 && read_text("afraid").valence < 0 &&
+                read_text("she was not afraid").valence > 0);
     assert_true(read_text("isn’t afraid").valence > 0 && read_text("fearless").valence > 0);
     assert_true(read_text("비가 오지 않는다").hits == 1 && read_text("no rain").feature[TL_F_RAIN] == 0);
     /* Stronger and weaker. */
-    assert_true(read_text("몹시 슬프다").valence < read_text("슬프다").valence && read_text("조금 슬프다").valence > read_text("슬프다").valence);
-    assert_true(read_text("very happy").valence > read_text("happy").valence && read_text("slightly happy").valence < read_text("happy").valence);
+    assert_true(read_text("몹시 슬프다").valence < read_text("슬프다").valence &&
+                read_text("조금 슬프다").valence > read_text("슬프다").valence);
+    assert_true(read_text("very happy").valence > read_text("happy").valence &&
+                read_text("slightly happy").valence < read_text("happy").valence);
+    /* Two words in a row: snow falls, an eye is large. */
+    assert_true(read_text("눈이 내린다").feature[TL_F_SNOW] > 0 && read_text("눈이 크다").feature[TL_F_SNOW] == 0);
+    assert_true(read_text("해가 진다").feature[TL_F_DUSK] > 0 && read_text("the sun sets").feature[TL_F_DUSK] > 0);
+    assert_true(read_text("차가운 바람").feature[TL_F_COOL] > 0 && read_text("차가 달린다").feature[TL_F_COOL] == 0);
     /* A text that says nothing has no weight. */
     struct tl_reading none = read_text("Xyzzy plugh frobnicate.");
     assert_true(none.weight == 0 && none.arousal == 0.45 && none.valence == 0);
@@ -156,9 +167,10 @@ static void test_arc(void **state)
 {
     (void)state;
     struct tl_sentence s[TL_TEXT_SENTENCES];
-    static const char *const stories[] = {
-        "A quiet morning. They sit still in the calm room. Suddenly a monster attacks, they scream and run in panic. Later, silence and rest.",
-        "조용한 아침이다. 둘이 가만히 방에 앉아 있다. 갑자기 괴물이 공격하고 그들은 비명을 지르며 도망친다. 그 후 고요한 침묵만 남는다."};
+    static const char *const stories[] = {"A quiet morning. They sit still in the calm room. Suddenly a monster "
+                                          "attacks, they scream and run in panic. Later, silence and rest.",
+                                          "조용한 아침이다. 둘이 가만히 방에 앉아 있다. 갑자기 괴물이 공격하고 그들은 "
+                                          "비명을 지르며 도망친다. 그 후 고요한 침묵만 남는다."};
     for (int i = 0; i < 2; i++) {
         size_t n = tl_text_sentences(stories[i], tl_text_lang(stories[i]), s, TL_TEXT_SENTENCES);
         assert_int_equal(n, 4);
@@ -216,9 +228,15 @@ static void test_facts(void **state)
     static const struct {
         const char *when;
         bool holds, valid;
-    } cases[] = {{"[]", true, true},           {"[[\"a\",\">\",0.4]]", true, true},   {"[[\"a\",\">\",0.5]]", false, true},
-                 {"[[\"a\",\">=\",0.5],[\"n\",\"<\",0]]", true, true}, {"[[\"no\",\">\",-9]]", false, true}, {"[[\"a\",\"~\",1]]", false, false},
-                 {"[[\"a\",\">\"]]", false, false}, {"{}", false, false},             {"[[1,\">\",1]]", false, false}};
+    } cases[] = {{"[]", true, true},
+                 {"[[\"a\",\">\",0.4]]", true, true},
+                 {"[[\"a\",\">\",0.5]]", false, true},
+                 {"[[\"a\",\">=\",0.5],[\"n\",\"<\",0]]", true, true},
+                 {"[[\"no\",\">\",-9]]", false, true},
+                 {"[[\"a\",\"~\",1]]", false, false},
+                 {"[[\"a\",\">\"]]", false, false},
+                 {"{}", false, false},
+                 {"[[1,\">\",1]]", false, false}};
     for (size_t i = 0; i < TL_ARRAY_LEN(cases); i++) {
         TL_AUTO_JSON json_t *when = craft_json(cases[i].when);
         assert_int_equal(tl_facts_hold(f, when), cases[i].holds);
@@ -228,8 +246,14 @@ static void test_facts(void **state)
     static const struct {
         const char *text, *want;
         int err;
-    } templates[] = {{"{a:p} at {t:t}.", "50% at 2:05.", 0}, {"{a}{n:0}", "0.5-1", 0}, {"{a:2}", "0.50", 0},       {"plain", "plain", 0},
-                     {"{none}", NULL, TL_ENOTFOUND},          {"{a", NULL, TL_ESCHEMA}, {"{a:zz}", NULL, TL_ESCHEMA}, {"", "", 0}};
+    } templates[] = {{"{a:p} at {t:t}.", "50% at 2:05.", 0},
+                     {"{a}{n:0}", "0.5-1", 0},
+                     {"{a:2}", "0.50", 0},
+                     {"plain", "plain", 0},
+                     {"{none}", NULL, TL_ENOTFOUND},
+                     {"{a", NULL, TL_ESCHEMA},
+                     {"{a:zz}", NULL, TL_ESCHEMA},
+                     {"", "", 0}};
     for (size_t i = 0; i < TL_ARRAY_LEN(templates); i++) {
         TL_CLEANUP(tl_str_clear) struct tl_str s = {0};
         assert_int_equal(tl_facts_expand(f, templates[i].text, &s), templates[i].err);
@@ -300,8 +324,9 @@ static void store_file(const char *org, const char *id_text, const char *json)
 static void test_clip(void **state)
 {
     (void)state;
-    static const char *const video = "0199aaaa-0000-7000-8000-000000000001", *const image = "0199aaaa-0000-7000-8000-000000000002",
-                      *const foreign = "0199aaaa-0000-7000-8000-000000000003";
+    static const char *const video = "0199aaaa-0000-7000-8000-000000000001",
+                             *const image = "0199aaaa-0000-7000-8000-000000000002",
+                             *const foreign = "0199aaaa-0000-7000-8000-000000000003";
     static const char *const sha = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
     static const char *const file = "{\"name\":\"my.mp4\",\"content_type\":\"%s\",\"bytes\":12,\"sha256\":\"%s\"}";
     char text[256];
@@ -329,7 +354,8 @@ static void test_clip(void **state)
     /* Another blob under the same id is another node: the plan names the hash. */
     struct tl_cap_env scope = {.services = &craft_services, .org = "org"};
     struct tl_graph_env env = {.find_op = tl_cap_find_op, .arg = &scope};
-    TL_AUTO_JSON json_t *graph = json_pack("{s:[{s:s,s:s,s:{s:{s:s}}}],s:[]}", "nodes", "id", "n", "type", "input.clip", "data", "params", "file", video, "edges");
+    TL_AUTO_JSON json_t *graph = json_pack("{s:[{s:s,s:s,s:{s:{s:s}}}],s:[]}", "nodes", "id", "n", "type", "input.clip",
+                                           "data", "params", "file", video, "edges");
     struct tl_doc *doc = NULL;
     struct tl_plan *plan = NULL;
     assert_int_equal(tl_doc_parse(graph, &doc, NULL), 0);
@@ -341,9 +367,10 @@ static void test_clip(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_numbers),      cmocka_unit_test(test_curves), cmocka_unit_test(test_colours), cmocka_unit_test(test_language),
-        cmocka_unit_test(test_words),        cmocka_unit_test(test_arc),    cmocka_unit_test(test_hostile_text),
-        cmocka_unit_test(test_facts),        cmocka_unit_test(test_rhythm), cmocka_unit_test(test_clip),
+        cmocka_unit_test(test_numbers),      cmocka_unit_test(test_curves), cmocka_unit_test(test_colours),
+        cmocka_unit_test(test_language),     cmocka_unit_test(test_words),  cmocka_unit_test(test_arc),
+        cmocka_unit_test(test_hostile_text), cmocka_unit_test(test_facts),  cmocka_unit_test(test_rhythm),
+        cmocka_unit_test(test_clip),
     };
     return cmocka_run_group_tests(tests, craft_setup, craft_teardown);
 }

@@ -13,7 +13,8 @@
 #include <string.h>
 
 /* Ops that need a worker or a sealed capsule are tested with these. */
-static const char *const elsewhere[] = {"capsule", "input.clip", "media.analyze", "media.look", "media.probe", "media.sheet"};
+static const char *const elsewhere[] = {"capsule",    "input.clip",  "media.analyze",
+                                        "media.look", "media.probe", "media.sheet"};
 
 static bool writing(void)
 {
@@ -48,7 +49,8 @@ static void compare(const char *path, const json_t *one, const json_t *outputs)
 {
     TL_AUTO_FREE char *want = tl_json_canonical(json_object_get(one, "outputs")), *have = tl_json_canonical(outputs);
     if (!want || !have || strcmp(want, have) != 0)
-        fail_msg("%s, %s:\n  golden %s\n  now    %s", path, tl_json_str(one, "name"), want ? want : "nothing", have ? have : "nothing");
+        fail_msg("%s, %s:\n  golden %s\n  now    %s", path, tl_json_str(one, "name"), want ? want : "nothing",
+                 have ? have : "nothing");
 }
 
 static void run_case(const char *path, const char *op, json_t *one)
@@ -66,8 +68,8 @@ static void run_case(const char *path, const char *op, json_t *one)
             json_object_set(one, "outputs", outputs);
     } else if (error || err) {
         if (!error || !err || strcmp(error, tl_err_code(err)) != 0)
-            fail_msg("%s, %s: ended with %s, golden is %s", path, tl_json_str(one, "name"), err ? tl_err_code(err) : "outputs",
-                     error ? error : "outputs");
+            fail_msg("%s, %s: ended with %s, golden is %s", path, tl_json_str(one, "name"),
+                     err ? tl_err_code(err) : "outputs", error ? error : "outputs");
     } else {
         compare(path, one, outputs);
     }

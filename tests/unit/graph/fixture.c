@@ -128,11 +128,8 @@ static void nest_step(void *arg, const struct tl_plan_node *node, uint32_t done,
 }
 static int run_nest(struct tl_op_ctx *ctx)
 {
-    struct tl_doc *doc;
     struct tl_plan *plan;
-    int err = tl_doc_parse(json_object_get(tl_op_node(ctx)->data, "body"), &doc, NULL);
-    if (!err)
-        err = tl_plan_new(doc, &body_env, NULL, 0, &plan, NULL);
+    int err = tl_plan_json(json_object_get(tl_op_node(ctx)->data, "body"), &body_env, NULL, 0, &plan, NULL);
     if (err)
         return err;
     struct tl_value x = tl_value_number(tl_op_input_number(ctx, "x", 0));
@@ -174,12 +171,10 @@ static void notify(void *arg, const struct tl_id *run, uint64_t seq, bool ended)
 
 static int replan(void *arg, const char *org, const char *kind, json_t *graph, struct tl_plan **ret, struct tl_diag *diag)
 {
-    struct tl_doc *doc;
     (void)arg;
     (void)org;
     (void)kind;
-    int err = tl_doc_parse(graph, &doc, diag);
-    return err ? err : tl_plan_new(doc, &fx_env, NULL, 0, ret, diag);
+    return tl_plan_json(graph, &fx_env, NULL, 0, ret, diag);
 }
 
 static int complete(void *arg, const struct tl_run *run, json_t *payload)

@@ -10,12 +10,9 @@
 static int check(const char *text, struct tl_diag *diag, bool admin, const char *target, struct tl_plan **ret)
 {
     TL_AUTO_JSON json_t *j = fx_json(text);
-    struct tl_doc *doc;
     struct tl_graph_env env = fx_env;
     env.admin = admin;
-    *ret = NULL;
-    int err = tl_doc_parse(j, &doc, diag);
-    return err ? err : tl_plan_new(doc, &env, target ? &target : NULL, target ? 1 : 0, ret, diag);
+    return tl_plan_json(j, &env, target ? &target : NULL, target ? 1 : 0, ret, diag);
 }
 
 static bool says(const struct tl_diag *d, const char *node, const char *path, const char *words)
@@ -71,16 +68,28 @@ static void test_form(void **state)
     struct tl_diag d = {0};
     struct tl_plan *plan;
     assert_int_equal(check("{\"nodes\":[{\"id\":\"a\",\"type\":\"number\"},{\"id\":\"a\",\"type\":\"number\"},{\"type\":\"number\"},{\"id\":\"z\"},"
-                           "{\"id\":\"bad\\u0001\",\"type\":\"number\"}],"
-                           "\"edges\":[{\"source\":\"q\",\"sourceHandle\":\"value\",\"target\":\"a\"}]}",
+                           "{\"id\":\"bad\\u0001\",\"type\":\"number\",\"owner\":\"me\",\"data\":[]},{\"id\":\"u\",\"type\":\"nope\",\"selected\":true},"
+                           "{\"id\":\"n\",\"type\":\"number\",\"data\":{\"params\":{\"value\":0.3}}}],\"org_id\":\"x\",\"viewport\":{},"
+                           "\"edges\":[{\"id\":\"e\",\"source\":\"n\",\"sourceHandle\":\"value\",\"target\":\"u\",\"targetHandle\":\"a\"},"
+                           "{\"id\":\"e\",\"source\":\"n\",\"sourceHandle\":\"value\",\"target\":\"u\",\"targetHandle\":\"a\"},"
+                           "{\"source\":\"q\",\"sourceHandle\":\"value\",\"target\":\"a\"}]}",
                            &d, false, NULL, &plan),
                      TL_EINVAL);
     assert_true(says(&d, "a", "$.nodes[1]", "used by another node"));
     assert_true(says(&d, NULL, "$.nodes[2]", "needs an id"));
     assert_true(says(&d, "z", "$.nodes[3]", "needs a type"));
     assert_true(says(&d, NULL, "$.nodes[4]", "needs an id"));
-    assert_true(says(&d, NULL, "$.edges[0]", "is no node"));
-    assert_true(says(&d, NULL, "$.edges[0]", "needs targetHandle"));
+    assert_true(says(&d, NULL, "$.nodes[4].owner", "unknown field"));
+    assert_true(says(&d, NULL, "$.nodes[4]", "data must be"));
+    assert_true(says(&d, NULL, "$.org_id", "unknown field"));
+    assert_false(says(&d, NULL, "$.viewport", ""));
+    assert_true(says(&d, NULL, "$.edges[1]", "used by another edge"));
+    assert_true(says(&d, NULL, "$.edges[2]", "is no node"));
+    assert_true(says(&d, NULL, "$.edges[2]", "needs targetHandle"));
+    /* What is wrong with the meaning is told beside what is wrong with the form. */
+    assert_true(says(&d, "u", "$.nodes[5]", "unknown node type"));
+    assert_false(says(&d, "u", "$.nodes[5].selected", ""));
+    assert_true(says(&d, "n", "$.nodes[6].data.params.value", "steps of 0.5"));
     tl_diag_clear(&d);
     assert_int_equal(check("[]", &d, false, NULL, &plan), TL_EINVAL);
     tl_diag_clear(&d);

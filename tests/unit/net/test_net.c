@@ -78,6 +78,10 @@ static void answer(int fd, const char *path)
         until_closed(fd);
     else if (strcmp(path, "/drip-header") == 0)
         say(fd, "HTTP/1.1 200 OK\r\nX-A: "), drip(fd, "a", 5);
+    else if (strcmp(path, "/headers") == 0)
+        say(fd, "HTTP/1.1 200 OK\r\n"), drip(fd, "X-Name: 0123456789012345678901234567890123456789012345678901234567890123\r\n", 0);
+    else if (strcmp(path, "/interim") == 0)
+        drip(fd, "HTTP/1.1 100 Continue\r\n\r\n", 0);
     else if (strcmp(path, "/drip") == 0)
         say(fd, "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"), drip(fd, "a", 5);
     else if (strcmp(path, "/lying") == 0)
@@ -271,6 +275,8 @@ static void upstream_misbehaves(void **state)
         {"/claims", {.max_bytes = 0}, TL_ETOOBIG, 0},
         {"/huge", {.max_bytes = 0}, TL_ETOOBIG, 0},
         {"/huge", {.max_bytes = 100000, .data = data}, TL_ETOOBIG, 0},
+        {"/headers", {.max_bytes = 0}, TL_ETOOBIG, 0},
+        {"/interim", {.max_bytes = 0}, TL_ETOOBIG, 0},
         {"/none", {.max_bytes = 0}, TL_ETRANSIENT_IO, 0},
         {"/junk", {.max_bytes = 0}, TL_ETRANSIENT_IO, 0},
         {"/gzip", {.max_bytes = 3}, 0, 200}, /* not unpacked: three bytes as they came */

@@ -104,6 +104,27 @@ static void opens_and_keeps(void **state)
     tl_db_close(NULL);
 }
 
+/* A child process that runs another program gets nothing of the database. */
+static void nothing_is_inherited(void **state)
+{
+    (void)state;
+    struct tl_db *db = open_db(SERVE);
+    char link[64], path[PATH_MAX];
+    int ours = 0;
+    for (int fd = 3; fd < 100; fd++) {
+        snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+        ssize_t n = readlink(link, path, sizeof(path) - 1);
+        path[n > 0 ? n : 0] = '\0';
+        if (strncmp(path, tmp_dir, strlen(tmp_dir)) != 0)
+            continue;
+        ours++;
+        if (!(fcntl(fd, F_GETFD) & FD_CLOEXEC))
+            fail_msg("%s is inherited", path);
+    }
+    assert_in_range(ours, 3, 10);
+    tl_db_close(db);
+}
+
 static void other_files_stay(void **state)
 {
     (void)state;
@@ -720,6 +741,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, tmp_setup, tmp_teardown)
     const struct CMUnitTest tests[] = {
         TEST(opens_and_keeps),
+        TEST(nothing_is_inherited),
         TEST(other_files_stay),
         TEST(damage_is_refused),
         TEST(short_file_is_refused),

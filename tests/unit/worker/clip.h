@@ -10,6 +10,7 @@
 #include "worker/worker.h"
 
 #include <fcntl.h>
+#include <libavutil/log.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -23,6 +24,7 @@ static inline int clip_setup(void **state)
     const char *tmp = getenv("TMPDIR");
     snprintf(clip_dir, sizeof(clip_dir), "%s/talos-media-XXXXXX", tmp ? tmp : "/tmp");
     tl_wk_fonts_load();
+    av_log_set_level(AV_LOG_QUIET);
     return tl_hash_init() < 0 || !mkdtemp(clip_dir);
 }
 
