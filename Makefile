@@ -140,7 +140,7 @@ check: test-deps ## everything that must hold before a change lands
 	@$(MAKE) --no-print-directory check-tests
 
 ASAN = -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
-TSAN = -fsanitize=thread -fno-omit-frame-pointer
+TSAN = -fsanitize=thread -fno-omit-frame-pointer -fno-optimize-sibling-calls
 asan: test-deps ## the same tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(MAKE) --no-print-directory -j$(shell nproc) BUILD=build-asan SANITIZE="$(ASAN)" OPT="-O1 -g" all tests
 	@$(MAKE) --no-print-directory BUILD=build-asan SANITIZE="$(ASAN)" OPT="-O1 -g" unit node-tests

@@ -90,8 +90,11 @@ void tl_base64url(const uint8_t *bytes, size_t len, char *ret)
 
 bool tl_unbase64url(const char *text, uint8_t *ret, size_t cap, size_t *ret_len)
 {
-    return sodium_base642bin(ret, cap, text, strlen(text), NULL, ret_len, NULL,
-                             sodium_base64_VARIANT_URLSAFE_NO_PADDING) == 0;
+    /* libsodium 1.0.18 takes some bytes above 127 for '-' and '_'. */
+    static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    size_t len = strlen(text);
+    return strspn(text, alphabet) == len && sodium_base642bin(ret, cap, text, len, NULL, ret_len, NULL,
+                                                              sodium_base64_VARIANT_URLSAFE_NO_PADDING) == 0;
 }
 
 void tl_random(void *ret, size_t len)

@@ -18,7 +18,7 @@ int tl_blob_begin(struct tl_blobs *blobs, uint64_t max, struct tl_blob_writer **
 /* TL_ETOOBIG, TL_EFULL, TL_EIO: the writer is then good for tl_blob_abort only. */
 int tl_blob_write(struct tl_blob_writer *w, const void *bytes, size_t len);
 /* The descriptor behind the writer, for a process that writes the blob itself; hashing is then done by tl_blob_commit, which
- * reads the file once. */
+ * reads the file once. Commit only when that process has ended: it could still change what was hashed. */
 int tl_blob_fd(struct tl_blob_writer *w);
 /* Durable and registered when it returns 0. Takes w, whatever it returns. hex holds TL_SHA256_HEX. */
 int tl_blob_commit(struct tl_blob_writer *w, char *hex, uint64_t *ret_size);

@@ -38,10 +38,12 @@ typedef int (*tl_db_fn)(struct tl_txn *txn, void *arg);
 
 /* Runs fn in a read snapshot on this thread. Returns what fn returned, or TL_EIO/TL_ENOMEM. */
 int tl_db_read(struct tl_db *db, tl_db_fn fn, void *arg);
-/* Runs fn in a write transaction and waits until it is on disk. A negative return of fn undoes that fn alone and is handed back. */
+/* Runs fn in a write transaction and waits until it is on disk. A negative return of fn undoes that fn alone and is handed back. Errors
+ * are those of tl_db_submit; TL_EINTERNAL on the writer thread itself, which would wait for itself. */
 int tl_db_update(struct tl_db *db, tl_db_fn fn, void *arg);
 /* The same without waiting: done(arg, err) is called after the commit (or the failure), in the order of submission. done may be NULL.
- * Returns 0, or TL_ENOMEM/TL_EIO with nothing submitted and done not called. */
+ * Returns 0, or an error with nothing submitted and done not called: TL_ENOMEM, TL_ETRANSIENT_DB where too many wait, TL_EIO or TL_EFULL where the
+ * database has become read-only, TL_EINVAL where it was opened with TL_DB_READ. */
 int tl_db_submit(struct tl_db *db, tl_db_fn fn, void *arg, void (*done)(void *arg, int err));
 /* Whether a failed write or fsync has made the database read-only until the next start; writes then answer TL_EIO or TL_EFULL. */
 bool tl_db_read_only(const struct tl_db *db);
