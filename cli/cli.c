@@ -123,14 +123,14 @@ bool tl_cli_number(const char *text, long low, long high, long *ret)
 const char *tl_cli_local(const json_t *text)
 {
     static const char *const names[] = {"LC_ALL", "LC_MESSAGES", "LANG"};
-    const char *lang = "";
-    for (size_t i = 0; i < TL_ARRAY_LEN(names) && !*lang; i++)
-        lang = getenv(names[i]) ? getenv(names[i]) : "";
+    const char *lang = NULL;
+    for (size_t i = 0; i < TL_ARRAY_LEN(names) && (!lang || !*lang); i++)
+        lang = getenv(names[i]);
     const char *korean = json_string_value(json_object_get(text, "ko")),
                *english = json_string_value(json_object_get(text, "en"));
     if (json_is_string(text))
         return json_string_value(text);
-    return korean && (!english || !strncmp(lang, "ko", 2)) ? korean : english;
+    return korean && (!english || (lang && !strncmp(lang, "ko", 2))) ? korean : english;
 }
 
 bool tl_cli_seconds(const char *text, long *ret)

@@ -202,7 +202,7 @@ static int run(const struct tl_cmd *cmd, int argc, char **argv)
 {
     struct options o = {0};
     int status = parse(cmd, argc, argv, &o);
-    if (status >= 0)
+    if (status >= 0 || !o.what)
         return status;
     struct tl_cli_wait wait;
     if (tl_cli_wait_init(&wait) < 0)

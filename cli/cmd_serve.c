@@ -149,7 +149,7 @@ static int run(const struct tl_cmd *cmd, int argc, char **argv)
 {
     struct options o = {0};
     int status = parse(cmd, argc, argv, &o);
-    if (status < 0) {
+    if (status < 0 && o.host) {
         raise_limit();
         status = serve(&o);
     }

@@ -26,8 +26,9 @@ int tl_cli_view_init(struct tl_cli_view *view, const json_t *graph)
     const json_t *nodes = json_object_get(graph, "nodes");
     size_t n = json_array_size(nodes);
     view->outputs = json_object();
+    view->index = json_object();
     view->nodes = tl_calloc(n ? n : 1, sizeof(*view->nodes));
-    bool whole = view->outputs && view->nodes;
+    bool whole = view->outputs && view->index && view->nodes;
     for (size_t i = 0; whole && i < n; i++) {
         const json_t *node = json_array_get(nodes, i);
         const char *id = tl_json_str(node, "id"), *label = tl_json_str(json_object_get(node, "data"), "label");
@@ -35,7 +36,8 @@ int tl_cli_view_init(struct tl_cli_view *view, const json_t *graph)
         v->id = tl_strdup(id ? id : "");
         v->label = tl_strdup(label && *label ? label : v->id);
         v->type = type_of(node);
-        whole = v->id && v->label && v->type;
+        whole =
+            v->id && v->label && v->type && json_object_set_new(view->index, v->id, json_integer((json_int_t)i)) == 0;
     }
     if (!whole)
         tl_cli_view_clear(view);
@@ -44,7 +46,7 @@ int tl_cli_view_init(struct tl_cli_view *view, const json_t *graph)
 
 void tl_cli_view_clear(struct tl_cli_view *view)
 {
-    for (size_t i = 0; i < view->nnodes; i++) {
+    for (size_t i = 0; view->nodes && i < view->nnodes; i++) {
         free(view->nodes[i].id);
         free(view->nodes[i].label);
         free(view->nodes[i].type);
@@ -52,6 +54,7 @@ void tl_cli_view_clear(struct tl_cli_view *view)
     }
     free(view->nodes);
     free(view->message);
+    json_decref(view->index);
     json_decref(view->outputs);
     json_decref(view->ending);
     memset(view, 0, sizeof(*view));
@@ -59,10 +62,8 @@ void tl_cli_view_clear(struct tl_cli_view *view)
 
 static struct tl_cli_view_node *find(const struct tl_cli_view *view, const char *id)
 {
-    for (size_t i = 0; id && i < view->nnodes; i++)
-        if (!strcmp(view->nodes[i].id, id))
-            return &view->nodes[i];
-    return NULL;
+    const json_t *at = id ? json_object_get(view->index, id) : NULL;
+    return at ? &view->nodes[json_integer_value(at)] : NULL;
 }
 
 const struct tl_cli_view_node *tl_cli_view_find(const struct tl_cli_view *view, const char *id)

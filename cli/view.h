@@ -25,6 +25,7 @@ struct tl_cli_view_node {
 struct tl_cli_view {
     struct tl_cli_view_node *nodes;
     size_t nnodes;
+    json_t *index;   /* {node id: place in nodes}; owned */
     json_t *outputs; /* {node:{port:value}} as they came; owned */
     json_t *ending;  /* payload of the last event, once the run has ended; owned */
     enum tl_cli_view_status status;

@@ -146,7 +146,7 @@ void tl_run_stop(struct tl_run *run, int err, const char *node, const char *mess
         struct tl_node_state *s = &run->nodes[i];
         if (run->plan->nodes[i].wanted && s->status == TL_NODE_QUEUED) {
             run->left--;
-            set_status(run, i, err == TL_ECANCELLED ? TL_NODE_CANCELLED : TL_NODE_SKIPPED);
+            set_status(run, i, TL_NODE_SKIPPED);
         } else if (s->ctx) {
             tl_op_ctx_cancel(s->ctx);
         }

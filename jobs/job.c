@@ -163,7 +163,8 @@ static void commit(struct tl_job *job)
         if (item && o->info) {
             bool pictures = tl_json_num(o->info, "width", 0) > 0;
             const char *type = !pictures && strcmp(o->content_type, "video/mp4") == 0 ? "audio/mp4" : o->content_type;
-            if (json_object_set_new(item, "content_type", json_string(type)) < 0 || json_object_set(item, "info", o->info) < 0)
+            if (json_object_set_new(item, "content_type", json_string(type)) < 0 ||
+                json_object_set(item, "info", o->info) < 0)
                 err = TL_ENOMEM;
         }
         if (err == 0 && json_object_set_new(files, o->name, item) < 0)

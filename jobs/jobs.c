@@ -238,7 +238,7 @@ static void dispatch(struct tl_jobs *jobs)
         jobs->failed_starts = 0;
         bool spoilt = false;
         int err = job->req.cancelled && job->req.cancelled(job->req.arg) ? TL_ECANCELLED
-                                                                        : tl_worker_give(jobs, w, job, &spoilt);
+                                                                         : tl_worker_give(jobs, w, job, &spoilt);
         if (spoilt)
             tl_worker_kill(w);
         if (spoilt && ++job->refused < TL_JOBS_START_TRIES) {

@@ -24,7 +24,7 @@ struct tl_job_out {
     struct tl_blob_writer *writer; /* NULL: nothing was written, or it is a blob by now */
     const char *content_type;      /* by its first bytes; NULL where it is not to be verified */
     uint64_t bytes;
-    json_t *info;                  /* what the verifying worker said */
+    json_t *info; /* what the verifying worker said */
     char sha256[TL_SHA256_HEX];
 };
 
@@ -54,13 +54,13 @@ struct tl_worker {
     int pidfd, sock; /* sock -1: closed */
     struct tl_frame_reader reader;
     bool ready, killed;
-    struct tl_job *job;   /* NULL: starting or idle */
-    bool answered;        /* the job's result has come */
-    int err;              /* of the answer, or why it was killed; 0 with answered: done */
-    json_t *output;       /* of the answer */
+    struct tl_job *job; /* NULL: starting or idle */
+    bool answered;      /* the job's result has come */
+    int err;            /* of the answer, or why it was killed; 0 with answered: done */
+    json_t *output;     /* of the answer */
     char *message;
-    int64_t deadline_us;  /* killed then with TL_ETIMEOUT; 0 for none */
-    int64_t kill_us;      /* killed then after a cancel; 0 for none */
+    int64_t deadline_us; /* killed then with TL_ETIMEOUT; 0 for none */
+    int64_t kill_us;     /* killed then after a cancel; 0 for none */
     int64_t said_us;
 };
 

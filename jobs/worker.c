@@ -147,8 +147,8 @@ static int open_files(struct tl_jobs *jobs, struct tl_job *job, int *fds, size_t
     return 0;
 }
 
-static int send_job(struct tl_jobs *jobs, struct tl_worker *w, struct tl_job *job, const int *in, size_t nin, json_t *inputs,
-                    const char *type, bool *ret_spoilt)
+static int send_job(struct tl_jobs *jobs, struct tl_worker *w, struct tl_job *job, const int *in, size_t nin,
+                    json_t *inputs, const char *type, bool *ret_spoilt)
 {
     int fds[TL_FRAME_FDS];
     size_t n = 0;
@@ -165,10 +165,10 @@ static int send_job(struct tl_jobs *jobs, struct tl_worker *w, struct tl_job *jo
     *ret_spoilt = err < 0 && err != TL_ETOOBIG;
     if (err < 0)
         return err == TL_ETOOBIG || err == TL_ENOMEM ? err : TL_EWORKER;
-    int ms = job->stage == TL_JOB_VERIFY    ? TL_JOBS_VERIFY_MS
-             : job->req.timeout_ms          ? job->req.timeout_ms
+    int ms = job->stage == TL_JOB_VERIFY     ? TL_JOBS_VERIFY_MS
+             : job->req.timeout_ms           ? job->req.timeout_ms
              : jobs->conf.default_timeout_ms ? jobs->conf.default_timeout_ms
-                                            : TIMEOUT_MS;
+                                             : TIMEOUT_MS;
     w->deadline_us = tl_mono_us() + (int64_t)ms * 1000;
     w->job = job;
     job->worker = w;
@@ -182,7 +182,8 @@ int tl_worker_give(struct tl_jobs *jobs, struct tl_worker *w, struct tl_job *job
     size_t nfds = 0;
     bool run = job->stage == TL_JOB_RUN;
     json_t *files = json_array(), *outs = json_array();
-    TL_AUTO_JSON json_t *inputs = json_pack("{s:O?,s:o,s:o}", "params", run ? job->req.params : NULL, "files", files, "outputs", outs);
+    TL_AUTO_JSON json_t *inputs =
+        json_pack("{s:O?,s:o,s:o}", "params", run ? job->req.params : NULL, "files", files, "outputs", outs);
     int err = inputs ? 0 : TL_ENOMEM;
     if (err == 0 && run) {
         err = open_files(jobs, job, fds, &nfds, files, outs);
@@ -207,7 +208,8 @@ static void on_progress(struct tl_worker *w, const json_t *m)
         return;
     double done = tl_json_num(m, "done", 0), total = tl_json_num(m, "total", 0);
     w->said_us = now;
-    job->req.progress(job->req.arg, total > 0 && done > 0 ? (done < total ? done / total : 1) : 0, tl_json_str(m, "message"));
+    job->req.progress(job->req.arg, total > 0 && done > 0 ? (done < total ? done / total : 1) : 0,
+                      tl_json_str(m, "message"));
 }
 
 /* False where the message makes no sense in the worker's present state. */

@@ -194,13 +194,14 @@ void tl_frame_reader_clear(struct tl_frame_reader *r)
     *r = (struct tl_frame_reader){0};
 }
 
-json_t *tl_job_envelope(const char *job_id, const char *job_type, const char *org, const char *run_id, const char *step_key,
-                        int attempt, const char *input_hash, json_t *inputs)
+json_t *tl_job_envelope(const char *job_id, const char *job_type, const char *org, const char *run_id,
+                        const char *step_key, int attempt, const char *input_hash, json_t *inputs)
 {
     char now[TL_TIME_TEXT];
     tl_time_text(tl_now_ms(), now);
-    return json_pack("{s:s?,s:s?,s:n,s:s?,s:n,s:s?,s:n,s:s?,s:i,s:s,s:{s:b,s:b},s:o,s:{s:s?,s:n}}", "job_id", job_id, "job_type",
-                     job_type, "trace_id", "org_id", org, "project_id", "run_id", run_id, "step_id", "step_key", step_key,
-                     "attempt", attempt, "enqueued_at", now, "policy_snapshot", "allow_external_web", 0, "pii_masking", 1,
-                     "inputs", inputs, "dedupe", "input_hash", input_hash, "idempotency_key");
+    return json_pack("{s:s?,s:s?,s:n,s:s?,s:n,s:s?,s:n,s:s?,s:i,s:s,s:{s:b,s:b},s:o,s:{s:s?,s:n}}", "job_id", job_id,
+                     "job_type", job_type, "trace_id", "org_id", org, "project_id", "run_id", run_id, "step_id",
+                     "step_key", step_key, "attempt", attempt, "enqueued_at", now, "policy_snapshot",
+                     "allow_external_web", 0, "pii_masking", 1, "inputs", inputs, "dedupe", "input_hash", input_hash,
+                     "idempotency_key");
 }

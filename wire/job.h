@@ -46,7 +46,7 @@ void tl_frame_clear(struct tl_frame *f);
 void tl_frame_reader_clear(struct tl_frame_reader *r);
 
 /* Makes an envelope with all common fields of B.1; ids and hash as text, NULL where not known (written as null). inputs is taken. */
-json_t *tl_job_envelope(const char *job_id, const char *job_type, const char *org, const char *run_id, const char *step_key,
-                        int attempt, const char *input_hash, json_t *inputs);
+json_t *tl_job_envelope(const char *job_id, const char *job_type, const char *org, const char *run_id,
+                        const char *step_key, int attempt, const char *input_hash, json_t *inputs);
 
 #endif

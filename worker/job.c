@@ -162,8 +162,9 @@ static int handle(struct tl_wk_job *job, struct tl_frame *f)
     err = tl_frame_send(job->sock, m, NULL, 0, SEND_MS);
     if (err != TL_ETOOBIG)
         return err;
-    TL_AUTO_JSON json_t *big = json_pack("{s:s,s:s,s:s,s:s}", "type", "failed", "job_id", job->id, "code",
-                                         tl_err_code(TL_EMEDIA), "message", "the result is too large to be handed over");
+    TL_AUTO_JSON json_t *big =
+        json_pack("{s:s,s:s,s:s,s:s}", "type", "failed", "job_id", job->id, "code", tl_err_code(TL_EMEDIA), "message",
+                  "the result is too large to be handed over");
     return big ? tl_frame_send(job->sock, big, NULL, 0, SEND_MS) : TL_ENOMEM;
 }
 

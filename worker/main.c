@@ -35,9 +35,10 @@ const char *__tsan_default_options(void)
 }
 #endif
 
-static const char usage[] = "usage: talos-worker [--fsize BYTES]        serve one job on the socket that is descriptor 3\n"
-                            "       talos-worker --selftest socket|open|fork|exec\n"
-                            "                                           try what the sandbox forbids; must end by a signal\n";
+static const char usage[] =
+    "usage: talos-worker [--fsize BYTES]        serve one job on the socket that is descriptor 3\n"
+    "       talos-worker --selftest socket|open|fork|exec\n"
+    "                                           try what the sandbox forbids; must end by a signal\n";
 
 /* Everything that opens a file of the system happens here, before the sandbox closes: time zone, processor, random seed, fonts. */
 static void warm_up(void)
@@ -81,8 +82,8 @@ static int serve(uint64_t fsize)
         err = tl_wk_sandbox_enter(TL_WK_SOCK, fsize);
     TL_AUTO_JSON json_t *hello =
         err == 0 ? json_pack("{s:s,s:i,s:o}", "type", "ready", "pid", (int)getpid(), "ops", tl_wk_op_names())
-                 : json_pack("{s:s,s:s,s:s,s:s}", "type", "failed", "job_id", "", "code", tl_err_code(TL_ESANDBOX), "message",
-                             tl_err_text(TL_ESANDBOX));
+                 : json_pack("{s:s,s:s,s:s,s:s}", "type", "failed", "job_id", "", "code", tl_err_code(TL_ESANDBOX),
+                             "message", tl_err_text(TL_ESANDBOX));
     if (!hello || tl_frame_send(TL_WK_SOCK, hello, NULL, 0, 10 * 1000) < 0 || err < 0)
         return 3;
     return tl_wk_serve(TL_WK_SOCK) == 0 ? 0 : 1;

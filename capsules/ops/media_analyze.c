@@ -18,7 +18,8 @@ static const struct tl_port ports[] = {
 };
 
 static const struct tl_param params[] = {
-    {"cut_threshold", TL_P_NUMBER, 0, 0.05, 0.95, 0.01, NULL, "0.28", "how unlike two pictures must be for a cut; higher finds fewer"},
+    {"cut_threshold", TL_P_NUMBER, 0, 0.05, 0.95, 0.01, NULL, "0.28",
+     "how unlike two pictures must be for a cut; higher finds fewer"},
     {"dissolve", TL_P_BOOLEAN, 0, 0, 0, 0, NULL, "true", "look for dissolves too"},
     {NULL, 0, 0, 0, 0, 0, NULL, NULL, NULL},
 };
@@ -32,8 +33,8 @@ static bool shots_hold(const json_t *shots)
         const json_t *s = json_array_get(shots, i);
         const char *t = tl_json_str(s, "transition");
         ok = tl_json_int(s, "index", -1) == (int64_t)i && tl_media_is_number(s, "start_sec", at, 1e5) &&
-             tl_media_is_number(s, "end_sec", tl_json_num(s, "start_sec", 0), 1e5) && tl_media_is_number(s, "start_frame", 0, 1e9) &&
-             tl_media_is_number(s, "end_frame", 0, 1e9) && t &&
+             tl_media_is_number(s, "end_sec", tl_json_num(s, "start_sec", 0), 1e5) &&
+             tl_media_is_number(s, "start_frame", 0, 1e9) && tl_media_is_number(s, "end_frame", 0, 1e9) && t &&
              (strcmp(t, "start") == 0 || strcmp(t, "cut") == 0 || strcmp(t, "dissolve") == 0);
         at = tl_json_num(s, "start_sec", 0);
     }
@@ -45,8 +46,8 @@ static bool analysis_holds(const json_t *a)
     static const struct {
         const char *key;
         double min, max;
-    } curves[] = {{"luma", 0, 1},   {"motion", 0, 1},    {"chroma", 0, 1}, {"hue", 0, 360},
-                  {"cut_rate", 0, 1000}, {"loudness", 0, 1}};
+    } curves[] = {{"luma", 0, 1},  {"motion", 0, 1},      {"chroma", 0, 1},
+                  {"hue", 0, 360}, {"cut_rate", 0, 1000}, {"loudness", 0, 1}};
     bool ok = tl_media_is_number(a, "fps", 0, 1000) && tl_media_is_number(a, "width", 1, 65536) &&
               tl_media_is_number(a, "height", 1, 65536) && tl_media_is_number(a, "symmetry", -1.001, 1.001) &&
               tl_media_is_number(a, "contrast", 0, 1) && tl_media_is_number(a, "mean_shot_sec", 0, 1e5) &&
@@ -63,8 +64,8 @@ static int finish(struct tl_op_ctx *ctx, const json_t *output)
     static const char *const outs[] = {"emotion_curve", "palette", "shots", "analysis"};
     if (!tl_media_are_numbers(json_object_get(output, "emotion_curve"), SECONDS_MAX, 0, 1) ||
         !tl_media_is_number(output, "duration_sec", 0, 1e5) ||
-        !tl_media_are_colours(json_object_get(output, "palette"), PALETTE_MAX) || !shots_hold(json_object_get(output, "shots")) ||
-        !analysis_holds(json_object_get(output, "analysis")))
+        !tl_media_are_colours(json_object_get(output, "palette"), PALETTE_MAX) ||
+        !shots_hold(json_object_get(output, "shots")) || !analysis_holds(json_object_get(output, "analysis")))
         return tl_media_malformed(ctx);
     int err = tl_op_output_number(ctx, "duration_sec", tl_json_num(output, "duration_sec", 0));
     for (size_t i = 0; err == 0 && i < sizeof(outs) / sizeof(outs[0]); i++)

@@ -33,7 +33,8 @@ static void on_done(void *arg, int err, const char *message, json_t *output)
     tl_op_done(ctx, err);
 }
 
-int tl_media_job_start(struct tl_op_ctx *ctx, json_t *params, const char *out, int (*finish)(struct tl_op_ctx *ctx, const json_t *output))
+int tl_media_job_start(struct tl_op_ctx *ctx, json_t *params, const char *out,
+                       int (*finish)(struct tl_op_ctx *ctx, const json_t *output))
 {
     TL_AUTO_JSON json_t *owned = params;
     struct tl_services *services = tl_cap_services(ctx);
@@ -74,14 +75,15 @@ int tl_media_malformed(struct tl_op_ctx *ctx)
     return tl_op_fail(ctx, TL_EWORKER, "the worker's result does not have the form asked for");
 }
 
-int tl_media_job_file(struct tl_op_ctx *ctx, const json_t *output, const char *port, const char *kind, const char *content_type,
-                      const char *name)
+int tl_media_job_file(struct tl_op_ctx *ctx, const json_t *output, const char *port, const char *kind,
+                      const char *content_type, const char *name)
 {
     const json_t *file = json_object_get(json_object_get(output, "files"), port);
     const char *sha256 = tl_json_str(file, "sha256"), *type = tl_json_str(file, "content_type");
     if (!sha256 || !type || strcmp(type, content_type) != 0)
         return tl_op_fail(ctx, TL_EWORKER, "the worker has not written a valid %s file", content_type);
-    return tl_op_output_json(ctx, port, tl_media_json(kind, sha256, content_type, (uint64_t)tl_json_int(file, "bytes", 0), name));
+    return tl_op_output_json(ctx, port,
+                             tl_media_json(kind, sha256, content_type, (uint64_t)tl_json_int(file, "bytes", 0), name));
 }
 
 static bool in_range(const json_t *j, double min, double max)

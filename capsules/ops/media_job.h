@@ -15,11 +15,12 @@ struct tl_media_job {
 
 /* Starts the op's job with the medium at input port "clip" and, where out is not NULL, one file to be written. Takes params (NULL: out of memory).
  * Returns what run() returns. */
-int tl_media_job_start(struct tl_op_ctx *ctx, json_t *params, const char *out, int (*finish)(struct tl_op_ctx *ctx, const json_t *output));
+int tl_media_job_start(struct tl_op_ctx *ctx, json_t *params, const char *out,
+                       int (*finish)(struct tl_op_ctx *ctx, const json_t *output));
 
 /* The file that the job wrote as an output of the op, if it is of that content type; name is what it is called. */
-int tl_media_job_file(struct tl_op_ctx *ctx, const json_t *output, const char *port, const char *kind, const char *content_type,
-                      const char *name);
+int tl_media_job_file(struct tl_op_ctx *ctx, const json_t *output, const char *port, const char *kind,
+                      const char *content_type, const char *name);
 
 /* Checks on what a worker says. */
 bool tl_media_is_number(const json_t *obj, const char *key, double min, double max);

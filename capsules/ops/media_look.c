@@ -23,7 +23,8 @@ static const char *const aspects[] = {"source", "1.33", "1.66", "1.85", "2.39", 
 static const struct tl_param params[] = {
     {"strength", TL_P_NUMBER, 0, 0, 1, 0.05, NULL, "1", "how much of the look"},
     {"max_height", TL_P_NUMBER, 0, 144, 2160, 2, NULL, "720", "lines of the result at most"},
-    {"aspect", TL_P_ENUM, 0, 0, 0, 0, aspects, "\"source\"", "shape of the picture; cropped around its middle, never stretched or barred"},
+    {"aspect", TL_P_ENUM, 0, 0, 0, 0, aspects, "\"source\"",
+     "shape of the picture; cropped around its middle, never stretched or barred"},
     {NULL, 0, 0, 0, 0, 0, NULL, NULL, NULL},
 };
 
@@ -37,7 +38,8 @@ static int finish(struct tl_op_ctx *ctx, const json_t *output)
     const char *name = tl_json_str(tl_op_input_json(ctx, "clip"), "name");
     size_t stem = name ? strcspn(name, ".") : 0;
     char called[128];
-    snprintf(called, sizeof(called), "%.*s-look.mp4", (int)(stem && stem < 100 ? stem : 4), stem && stem < 100 ? name : "clip");
+    snprintf(called, sizeof(called), "%.*s-look.mp4", (int)(stem && stem < 100 ? stem : 4),
+             stem && stem < 100 ? name : "clip");
     int err = tl_media_job_file(ctx, output, "video", "video", "video/mp4", called);
     return err < 0 ? err : tl_op_output_json(ctx, "metrics", json_incref(metrics));
 }
@@ -46,12 +48,13 @@ static int run(struct tl_op_ctx *ctx)
 {
     json_t *palette = tl_op_input_json(ctx, "palette"), *style = tl_op_input_json(ctx, "style_vector");
     if (!tl_media_are_colours(palette, COLOURS_MAX) || !json_array_size(palette))
-        return tl_op_fail(ctx, TL_EINVAL, "the input \"palette\" must be 1 to %d colours of the form #RRGGBB", COLOURS_MAX);
+        return tl_op_fail(ctx, TL_EINVAL, "the input \"palette\" must be 1 to %d colours of the form #RRGGBB",
+                          COLOURS_MAX);
     if (json_array_size(style) != TL_STYLE_AXES)
         return tl_op_fail(ctx, TL_EINVAL, "the input \"style_vector\" must have %d numbers", TL_STYLE_AXES);
     json_t *p = json_pack("{s:O,s:O,s:f,s:i,s:s}", "palette", palette, "style_vector", style, "strength",
-                          tl_op_param_number(ctx, "strength"), "max_height", (int)tl_op_param_number(ctx, "max_height"), "aspect",
-                          tl_op_param_text(ctx, "aspect"));
+                          tl_op_param_number(ctx, "strength"), "max_height", (int)tl_op_param_number(ctx, "max_height"),
+                          "aspect", tl_op_param_text(ctx, "aspect"));
     return tl_media_job_start(ctx, p, "video", finish);
 }
 

@@ -24,9 +24,11 @@ static int run(struct tl_op_ctx *ctx)
 {
     json_t *palette = tl_op_input_json(ctx, "palette"), *analysis = tl_op_input_json(ctx, "analysis");
     if (palette && !tl_media_are_colours(palette, COLOURS_MAX))
-        return tl_op_fail(ctx, TL_EINVAL, "the input \"palette\" must be at most %d colours of the form #RRGGBB", COLOURS_MAX);
+        return tl_op_fail(ctx, TL_EINVAL, "the input \"palette\" must be at most %d colours of the form #RRGGBB",
+                          COLOURS_MAX);
     if (!json_is_object(analysis) || !json_is_array(json_object_get(analysis, "shots")))
-        return tl_op_fail(ctx, TL_EINVAL, "the input \"analysis\" must be the analysis of media.analyze: it has no list \"shots\"");
+        return tl_op_fail(ctx, TL_EINVAL,
+                          "the input \"analysis\" must be the analysis of media.analyze: it has no list \"shots\"");
     const char *title = tl_op_input_text(ctx, "title");
     if (title && json_string_length(tl_op_input_json(ctx, "title")) > TITLE_MAX)
         return tl_op_fail(ctx, TL_EINVAL, "the input \"title\" must be at most %d bytes", TITLE_MAX);

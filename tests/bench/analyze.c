@@ -34,7 +34,14 @@ static void on_done(void *arg, int err, const char *message, json_t *output)
 static double analyze_sec(struct tl_jobs *jobs, const char *sha256)
 {
     struct tl_job_file in = {"clip", sha256};
-    struct tl_job_req req = {.job_type = "media.analyze", .org = "bench", .run_id = "bench", .step_key = "bench", .attempt = 1, .inputs = &in, .ninputs = 1, .done = on_done};
+    struct tl_job_req req = {.job_type = "media.analyze",
+                             .org = "bench",
+                             .run_id = "bench",
+                             .step_key = "bench",
+                             .attempt = 1,
+                             .inputs = &in,
+                             .ninputs = 1,
+                             .done = on_done};
     struct tl_id id;
     int64_t from = tl_mono_us();
     pthread_mutex_lock(&lock);

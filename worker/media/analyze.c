@@ -153,11 +153,11 @@ static json_t *shots_json(const struct tl_wk_shot *shots, size_t n)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < n; i++)
-        json_array_append_new(list, json_pack("{s:i,s:f,s:f,s:I,s:I,s:s}", "index", (int)i, "start_sec",
-                                              rounded(shots[i].start_sec, 1e-4), "end_sec", rounded(shots[i].end_sec, 1e-4),
-                                              "start_frame", (json_int_t)shots[i].start_frame, "end_frame",
-                                              (json_int_t)shots[i].end_frame, "transition",
-                                              transition_name(shots[i].transition)));
+        json_array_append_new(
+            list,
+            json_pack("{s:i,s:f,s:f,s:I,s:I,s:s}", "index", (int)i, "start_sec", rounded(shots[i].start_sec, 1e-4),
+                      "end_sec", rounded(shots[i].end_sec, 1e-4), "start_frame", (json_int_t)shots[i].start_frame,
+                      "end_frame", (json_int_t)shots[i].end_frame, "transition", transition_name(shots[i].transition)));
     return list;
 }
 
@@ -257,11 +257,13 @@ static void whole(const struct analysis *a, json_t *out, const struct tl_wk_shot
     set(out, "symmetry", json_real(rounded(symmetry / n, 1e-5)));
     set(out, "contrast", json_real(rounded(contrast / n, 1e-5)));
     set(out, "median_luma", json_real(rounded(tl_wk_cloud_quantile(&a->cloud, 0.5), 1e-5)));
-    set(out, "mean_shot_sec", json_real(nshots ? rounded((shots[nshots - 1].end_sec - shots[0].start_sec) / (double)nshots, 1e-4) : 0));
+    set(out, "mean_shot_sec",
+        json_real(nshots ? rounded((shots[nshots - 1].end_sec - shots[0].start_sec) / (double)nshots, 1e-4) : 0));
     size_t nonsets = 0;
     const double *onsets = a->loud ? tl_wk_loud_onsets(a->loud, &nonsets) : NULL;
     set(out, "onsets_sec", rounded_list(onsets, nonsets, 1e-3));
-    set(out, "loudness_integrated_lufs", a->loud ? json_real(rounded(tl_wk_loud_integrated(a->loud), 1e-2)) : json_null());
+    set(out, "loudness_integrated_lufs",
+        a->loud ? json_real(rounded(tl_wk_loud_integrated(a->loud), 1e-2)) : json_null());
     set(out, "poster_sec", json_real(rounded(poster(a), 1e-4)));
     set(out, "fps", json_real(rounded(a->media.fps, 1e-4)));
     set(out, "width", json_integer(a->media.width));
@@ -303,7 +305,8 @@ static int report(struct analysis *a, json_t **ret)
     set(all, "loudness", curve_json(sec, a->loud ? a->nseconds : 0, LOUDNESS));
     whole(a, all, shots, nshots);
     *ret = json_pack("{s:o,s:f,s:o,s:O,s:o}", "emotion_curve", rounded_list(emotion, a->nseconds, 1e-5), "duration_sec",
-                     rounded(a->end_sec, 1e-4), "palette", colours, "shots", json_object_get(all, "shots"), "analysis", all);
+                     rounded(a->end_sec, 1e-4), "palette", colours, "shots", json_object_get(all, "shots"), "analysis",
+                     all);
     return err < 0 ? err : *ret ? 0 : TL_ENOMEM;
 }
 

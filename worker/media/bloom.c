@@ -9,12 +9,13 @@
 
 enum { QUARTER = 4, PASSES = 3, VEIL_LEVELS = 1024 };
 
-static const double reach = 0.05;   /* radius of a box pass, as a share of the picture's height */
+static const double reach = 0.05;     /* radius of a box pass, as a share of the picture's height */
 static const double brightness = 1.3; /* light that a full amount adds around highlights */
 
 int tl_wk_bloom_init(struct tl_wk_bloom *b, int width, int height)
 {
-    *b = (struct tl_wk_bloom){.width = width, .height = height, .w = (width + QUARTER - 1) / QUARTER, .h = (height + QUARTER - 1) / QUARTER};
+    *b = (struct tl_wk_bloom){
+        .width = width, .height = height, .w = (width + QUARTER - 1) / QUARTER, .h = (height + QUARTER - 1) / QUARTER};
     size_t n = (size_t)b->w * (size_t)b->h * 3;
     b->light = tl_calloc(n, sizeof(float));
     b->other = tl_calloc(n, sizeof(float));
@@ -103,7 +104,8 @@ static void lay_over(const struct tl_wk_bloom *b, uint8_t *rgb, int stride)
             int fx = x * 2 - QUARTER + 1, x0 = fx < 0 ? 0 : fx / (2 * QUARTER), wx = fx < 0 ? 0 : fx % (2 * QUARTER);
             int x1 = x0 + 1 < b->w ? x0 + 1 : x0;
             for (int c = 0; c < 3; c++) {
-                int t = top[3 * x0 + c] * (8 - wx) + top[3 * x1 + c] * wx, u = bottom[3 * x0 + c] * (8 - wx) + bottom[3 * x1 + c] * wx;
+                int t = top[3 * x0 + c] * (8 - wx) + top[3 * x1 + c] * wx,
+                    u = bottom[3 * x0 + c] * (8 - wx) + bottom[3 * x1 + c] * wx;
                 int v = t * (8 - wy) + u * wy; /* 64 times a code value */
                 p[c] = (uint8_t)(p[c] + ((255 - p[c]) * v + 255 * 32) / (255 * 64));
             }

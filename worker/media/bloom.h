@@ -5,10 +5,10 @@
 #include <stdint.h>
 
 struct tl_wk_bloom {
-    int width, height; /* of the picture */
-    int w, h;          /* of the quarter */
+    int width, height;    /* of the picture */
+    int w, h;             /* of the quarter */
     float *light, *other; /* w × h × 3 */
-    uint8_t *veil;     /* the spread light as code values, w × h × 3 */
+    uint8_t *veil;        /* the spread light as code values, w × h × 3 */
 };
 
 int tl_wk_bloom_init(struct tl_wk_bloom *b, int width, int height);

@@ -75,9 +75,15 @@ static void turn(const struct tl_wk_canvas *c)
         for (int x = 0; x < c->width; x++) {
             int sx, sy;
             switch (c->rotation) {
-            case 90: sx = y, sy = c->lying_h - 1 - x; break;
-            case 180: sx = c->lying_w - 1 - x, sy = c->lying_h - 1 - y; break;
-            default: sx = c->lying_w - 1 - y, sy = x; break;
+            case 90:
+                sx = y, sy = c->lying_h - 1 - x;
+                break;
+            case 180:
+                sx = c->lying_w - 1 - x, sy = c->lying_h - 1 - y;
+                break;
+            default:
+                sx = c->lying_w - 1 - y, sy = x;
+                break;
             }
             memcpy(c->rgb + (ptrdiff_t)y * c->stride + 3 * x, c->lying + (ptrdiff_t)sy * c->lying_stride + 3 * sx, 3);
         }
@@ -90,15 +96,15 @@ int tl_wk_canvas_take(struct tl_wk_canvas *c, AVFrame *frame)
     int err = crop(c, frame);
     if (err < 0)
         return err;
-    c->sws = sws_getCachedContext(c->sws, frame->width, frame->height, frame->format, c->lying_w, c->lying_h, AV_PIX_FMT_RGB24,
-                                  SWS_BICUBIC | SWS_ACCURATE_RND | SWS_BITEXACT, NULL, NULL, NULL);
+    c->sws = sws_getCachedContext(c->sws, frame->width, frame->height, frame->format, c->lying_w, c->lying_h,
+                                  AV_PIX_FMT_RGB24, SWS_BICUBIC | SWS_ACCURATE_RND | SWS_BITEXACT, NULL, NULL, NULL);
     if (!c->sws)
         return TL_EMEDIA;
     const AVPixFmtDescriptor *d = av_pix_fmt_desc_get(frame->format);
     bool full = frame->color_range == AVCOL_RANGE_JPEG || (d && d->flags & AV_PIX_FMT_FLAG_RGB) ||
                 (d && strncmp(d->name, "yuvj", 4) == 0);
-    sws_setColorspaceDetails(c->sws, sws_getCoefficients(coefficients(frame)), full, sws_getCoefficients(SWS_CS_ITU709), 1, 0,
-                             1 << 16, 1 << 16);
+    sws_setColorspaceDetails(c->sws, sws_getCoefficients(coefficients(frame)), full, sws_getCoefficients(SWS_CS_ITU709),
+                             1, 0, 1 << 16, 1 << 16);
     uint8_t *out[4] = {c->lying};
     int strides[4] = {c->lying_stride};
     if (sws_scale(c->sws, (const uint8_t *const *)frame->data, frame->linesize, 0, frame->height, out, strides) <= 0)

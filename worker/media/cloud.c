@@ -105,8 +105,8 @@ size_t tl_wk_cloud_palette(const struct tl_wk_cloud *c, size_t k, struct tl_wk_s
     for (int i = 0; i < TL_CLOUD_N && n < sizeof(points) / sizeof(points[0]); i++) {
         double m = c->cell[i].n;
         if (m > 0 && m * 20000 >= c->n)
-            points[n++] = (struct point){{(float)(c->cell[i].L / m), (float)(c->cell[i].a / m), (float)(c->cell[i].b / m)},
-                                         m, pow(m, 0.6)};
+            points[n++] = (struct point){
+                {(float)(c->cell[i].L / m), (float)(c->cell[i].a / m), (float)(c->cell[i].b / m)}, m, pow(m, 0.6)};
     }
     struct tl_lab centres[MAX_K];
     double weights[MAX_K];

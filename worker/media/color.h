@@ -22,7 +22,7 @@ void tl_wk_lab_to_linear(struct tl_lab c, float ret[3]); /* may lie outside 0..1
 void tl_wk_lab_to_srgb(struct tl_lab c, float ret[3]);
 
 float tl_wk_lab_chroma(struct tl_lab c);
-float tl_wk_lab_hue(struct tl_lab c); /* degrees, 0 ≤ h < 360 */
+float tl_wk_lab_hue(struct tl_lab c);       /* degrees, 0 ≤ h < 360 */
 float tl_wk_hue_distance(float a, float b); /* degrees, 0..180 */
 
 bool tl_wk_hex_parse(const char *text, struct tl_lab *ret); /* exactly #RRGGBB */

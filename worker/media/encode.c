@@ -92,7 +92,8 @@ static int open_muxer(struct tl_wk_encoder *e, int fd)
     return e->packet && e->picture ? 0 : TL_ENOMEM;
 }
 
-int tl_wk_encode_open(struct tl_wk_encoder *e, struct tl_wk_job *job, int fd, int width, int height, double fps, int rate, int channels)
+int tl_wk_encode_open(struct tl_wk_encoder *e, struct tl_wk_job *job, int fd, int width, int height, double fps,
+                      int rate, int channels)
 {
     *e = (struct tl_wk_encoder){.job = job, .last_pts = -1, .step = llrint(TL_ENC_CLOCK / fps)};
     int err = open_muxer(e, fd);

@@ -26,8 +26,8 @@ struct tl_wk_encoder {
 };
 
 /* Writes to fd. rate 0: no sound; else interleaved float of one or two channels comes to tl_wk_encode_sound. */
-int tl_wk_encode_open(struct tl_wk_encoder *e, struct tl_wk_job *job, int fd, int width, int height, double fps, int rate,
-                      int channels);
+int tl_wk_encode_open(struct tl_wk_encoder *e, struct tl_wk_job *job, int fd, int width, int height, double fps,
+                      int rate, int channels);
 /* t in seconds, rising; a picture that is not later than the one before is dropped. */
 int tl_wk_encode_picture(struct tl_wk_encoder *e, const uint8_t *rgb, int stride, double t);
 int tl_wk_encode_sound(struct tl_wk_encoder *e, const float *samples, int n);

@@ -53,7 +53,8 @@ static bool load(const char *path, struct face *ret)
     if (fd < 0)
         return false;
     /* Mapped for the life of the process: pages come in as glyphs are drawn. */
-    void *data = fstat(fd, &st) == 0 && st.st_size > 0 ? mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0) : MAP_FAILED;
+    void *data = fstat(fd, &st) == 0 && st.st_size > 0 ? mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0)
+                                                       : MAP_FAILED;
     close(fd);
     if (data == MAP_FAILED)
         return false;

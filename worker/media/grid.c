@@ -15,18 +15,23 @@ static bool full_range(const AVFrame *f)
     case AV_PIX_FMT_YUVJ420P:
     case AV_PIX_FMT_YUVJ422P:
     case AV_PIX_FMT_YUVJ444P:
-    case AV_PIX_FMT_YUVJ440P: return true;
-    default: return f->color_range == AVCOL_RANGE_JPEG;
+    case AV_PIX_FMT_YUVJ440P:
+        return true;
+    default:
+        return f->color_range == AVCOL_RANGE_JPEG;
     }
 }
 
 bool tl_wk_is_bt601(const AVFrame *f)
 {
     switch (f->colorspace) {
-    case AVCOL_SPC_BT709: return false;
+    case AVCOL_SPC_BT709:
+        return false;
     case AVCOL_SPC_BT470BG:
-    case AVCOL_SPC_SMPTE170M: return true;
-    default: return f->height < 720;
+    case AVCOL_SPC_SMPTE170M:
+        return true;
+    default:
+        return f->height < 720;
     }
 }
 
@@ -38,7 +43,8 @@ struct plane {
 };
 
 /* Mean of nx by ny samples of each cell, through a table that maps the code value. */
-static inline __attribute__((always_inline)) void reduce(const struct plane *p, int nx, int ny, const uint8_t map[256], uint8_t *out)
+static inline __attribute__((always_inline)) void reduce(const struct plane *p, int nx, int ny, const uint8_t map[256],
+                                                         uint8_t *out)
 {
     ptrdiff_t xs[TL_GRID_W * TAPS_X];
     for (int i = 0; i < TL_GRID_W * nx; i++)
@@ -85,8 +91,8 @@ static struct plane plane_of(const AVFrame *f, const AVPixFmtDescriptor *d, int 
 
 static bool direct(const AVPixFmtDescriptor *d)
 {
-    const uint64_t never = AV_PIX_FMT_FLAG_RGB | AV_PIX_FMT_FLAG_PAL | AV_PIX_FMT_FLAG_BITSTREAM | AV_PIX_FMT_FLAG_HWACCEL |
-                           AV_PIX_FMT_FLAG_BE | AV_PIX_FMT_FLAG_FLOAT | AV_PIX_FMT_FLAG_BAYER;
+    const uint64_t never = AV_PIX_FMT_FLAG_RGB | AV_PIX_FMT_FLAG_PAL | AV_PIX_FMT_FLAG_BITSTREAM |
+                           AV_PIX_FMT_FLAG_HWACCEL | AV_PIX_FMT_FLAG_BE | AV_PIX_FMT_FLAG_FLOAT | AV_PIX_FMT_FLAG_BAYER;
     return !(d->flags & never) && d->nb_components >= 1 && d->comp[0].depth >= 8 && d->comp[0].depth <= 16;
 }
 

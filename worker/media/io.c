@@ -47,11 +47,18 @@ static int64_t seek(void *arg, int64_t to, int whence)
     if (end < 0)
         return AVERROR(errno);
     switch (whence & ~AVSEEK_FORCE) {
-    case AVSEEK_SIZE: return end;
-    case SEEK_SET: break;
-    case SEEK_CUR: to += io->at; break;
-    case SEEK_END: to += end; break;
-    default: return AVERROR(EINVAL);
+    case AVSEEK_SIZE:
+        return end;
+    case SEEK_SET:
+        break;
+    case SEEK_CUR:
+        to += io->at;
+        break;
+    case SEEK_END:
+        to += end;
+        break;
+    default:
+        return AVERROR(EINVAL);
     }
     if (to < 0)
         return AVERROR(EINVAL);
@@ -130,12 +137,17 @@ int tl_wk_io_reread_close(AVFormatContext *fmt, AVIOContext *avio)
 int tl_wk_av_err(int averr)
 {
     switch (averr) {
-    case AVERROR_EXIT: return TL_ECANCELLED;
-    case AVERROR(ENOMEM): return TL_ENOMEM;
-    case AVERROR(EIO): return TL_EIO;
+    case AVERROR_EXIT:
+        return TL_ECANCELLED;
+    case AVERROR(ENOMEM):
+        return TL_ENOMEM;
+    case AVERROR(EIO):
+        return TL_EIO;
     case AVERROR(ENOSPC):
     case AVERROR(EDQUOT):
-    case AVERROR(EFBIG): return TL_EFULL;
-    default: return averr < 0 ? TL_EMEDIA : 0;
+    case AVERROR(EFBIG):
+        return TL_EFULL;
+    default:
+        return averr < 0 ? TL_EMEDIA : 0;
     }
 }

@@ -16,11 +16,11 @@
 #include <string.h>
 
 enum {
-    FEW = 12,          /* keyframes fewer than this do not tell what a clip looks like */
-    SAMPLES = 160,     /* pictures measured at most, about, where all are decoded */
+    FEW = 12,      /* keyframes fewer than this do not tell what a clip looks like */
+    SAMPLES = 160, /* pictures measured at most, about, where all are decoded */
     MAX_HEIGHT = 2160,
     MAX_WIDTH = 4096,
-    MEASURED = 120,    /* graded pictures measured, about */
+    MEASURED = 120, /* graded pictures measured, about */
 };
 
 struct look {
@@ -57,7 +57,8 @@ static double axis(const json_t *style, enum tl_style_axis k)
 
 static int read_style(struct look *k)
 {
-    const json_t *p = k->job->params, *palette = json_object_get(p, "palette"), *style = json_object_get(p, "style_vector");
+    const json_t *p = k->job->params, *palette = json_object_get(p, "palette"),
+                 *style = json_object_get(p, "style_vector");
     struct tl_wk_look *s = &k->style;
     for (size_t i = 0; i < json_array_size(palette) && s->ncolours < TL_LOOK_COLOURS; i++)
         if (!tl_wk_hex_parse(json_string_value(json_array_get(palette, i)), &s->palette[s->ncolours++]))
@@ -175,8 +176,8 @@ static int grade(struct look *k, int fd)
         k->sound.channels = k->media.adec->ch_layout.nb_channels == 1 ? 1 : 2;
     }
     if (err == 0)
-        err = tl_wk_encode_open(&k->enc, k->job, fd, k->canvas.width, k->canvas.height, k->media.fps > 0 ? k->media.fps : 25,
-                                k->sound.rate, k->sound.channels);
+        err = tl_wk_encode_open(&k->enc, k->job, fd, k->canvas.width, k->canvas.height,
+                                k->media.fps > 0 ? k->media.fps : 25, k->sound.rate, k->sound.channels);
     if (err < 0)
         return err;
     k->next = -1;
@@ -190,19 +191,19 @@ static json_t *measured_json(const struct tl_wk_measure *m)
 {
     struct tl_wk_measured r;
     tl_wk_measure_result(m, &r);
-    return json_pack("{s:f,s:f,s:f,s:f,s:f,s:f,s:o}", "median_lightness", r.median_lightness, "mean_chroma", r.mean_chroma, "contrast",
-                     r.contrast, "halo", r.halo, "hue_deg", r.hue_deg, "hue_strength", r.hue_strength, "hue_histogram",
-                     tl_json_floats(r.hues, TL_HUE_BINS));
+    return json_pack("{s:f,s:f,s:f,s:f,s:f,s:f,s:o}", "median_lightness", r.median_lightness, "mean_chroma",
+                     r.mean_chroma, "contrast", r.contrast, "halo", r.halo, "hue_deg", r.hue_deg, "hue_strength",
+                     r.hue_strength, "hue_histogram", tl_json_floats(r.hues, TL_HUE_BINS));
 }
 
 static json_t *metrics(const struct look *k)
 {
     struct tl_wk_aim aim;
     tl_wk_look_aim(&k->style, &aim);
-    return json_pack("{s:{s:o,s:o,s:{s:f,s:f,s:f,s:f},s:i,s:i,s:I}}", "metrics", "source", measured_json(&k->source), "result",
-                     measured_json(&k->result), "target", "median_lightness", aim.key, "mean_chroma", aim.chroma, "contrast",
-                     aim.contrast, "diffusion", k->style.diffusion, "width", k->canvas.width, "height", k->canvas.height, "frames",
-                     (json_int_t)k->frames);
+    return json_pack("{s:{s:o,s:o,s:{s:f,s:f,s:f,s:f},s:i,s:i,s:I}}", "metrics", "source", measured_json(&k->source),
+                     "result", measured_json(&k->result), "target", "median_lightness", aim.key, "mean_chroma",
+                     aim.chroma, "contrast", aim.contrast, "diffusion", k->style.diffusion, "width", k->canvas.width,
+                     "height", k->canvas.height, "frames", (json_int_t)k->frames);
 }
 
 static int run(struct look *k, int fd, json_t **ret)

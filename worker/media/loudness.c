@@ -11,16 +11,16 @@ enum {
     BLOCKS_A_SECOND = 10, /* momentary loudness is read this often */
     HOPS_A_SECOND = 100,  /* onsets are looked for in steps of 10 ms */
     BANDS = 3,
-    AROUND = 3,           /* hops on each side that a peak must top */
-    MEAN_HOPS = 20,       /* past hops whose mean novelty it must stand out from */
+    AROUND = 3,     /* hops on each side that a peak must top */
+    MEAN_HOPS = 20, /* past hops whose mean novelty it must stand out from */
     RING = 32,
     ONSETS_MAX = 100000,
 };
 
-static const double floor_db = -66;      /* quieter than that is silence for the onsets */
-static const double rise_db = 5;         /* least sum of rises over the bands */
-static const double audible_db = -50;    /* at the onset's peak */
-static const double gap_sec = 0.09;      /* between two onsets */
+static const double floor_db = -66;   /* quieter than that is silence for the onsets */
+static const double rise_db = 5;      /* least sum of rises over the bands */
+static const double audible_db = -50; /* at the onset's peak */
+static const double gap_sec = 0.09;   /* between two onsets */
 
 struct tl_wk_loud {
     ebur128_state *r128;
@@ -31,7 +31,7 @@ struct tl_wk_loud {
     unsigned blocks; /* in the second being gathered */
     double gathered;
 
-    double low, mid;            /* states of the two one-pole filters */
+    double low, mid; /* states of the two one-pole filters */
     double low_k, mid_k;
     double energy[BANDS], before[2][BANDS]; /* of this hop; dB of the two before */
     size_t in_hop;

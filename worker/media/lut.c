@@ -5,15 +5,15 @@
 
 enum { KNOTS = 257, ROUNDS = 10 };
 
-static const double tone_blur = 9;           /* bins of 256: the tone histogram is smoothed by it */
+static const double tone_blur = 9; /* bins of 256: the tone histogram is smoothed by it */
 static const double slope_low = 0.12, slope_high = 2.6;
-static const double source_shape = 0.45;     /* share of the clip's own distribution in the result's */
-static const double cast_removed = 0.75;     /* share of the clip's mean colour that is taken out */
-static const double tint_share = 0.68;       /* of the palette's colour for the tone */
+static const double source_shape = 0.45;            /* share of the clip's own distribution in the result's */
+static const double cast_removed = 0.75;            /* share of the clip's mean colour that is taken out */
+static const double tint_share = 0.68;              /* of the palette's colour for the tone */
 static const double own_low = 0.25, own_high = 1.6; /* what may become of a colour's own chroma */
-static const double pull_degrees = 55;       /* reach of a palette colour's pull on hues */
-static const double own_turn = 38;           /* most degrees that a colour is turned towards the palette: grass stays green */
-static const double full_spread = 0.5;       /* a clip with a smaller spread of tones gets a smaller part of the palette */
+static const double pull_degrees = 55;              /* reach of a palette colour's pull on hues */
+static const double own_turn = 38;     /* most degrees that a colour is turned towards the palette: grass stays green */
+static const double full_spread = 0.5; /* a clip with a smaller spread of tones gets a smaller part of the palette */
 static const float skin_turn = 11, sky_turn = 20; /* most degrees of hue that skin and sky may turn */
 
 static float smooth(float from, float to, float v)
@@ -31,14 +31,15 @@ static double clamp(double v, double low, double high)
 float tl_wk_skin(struct tl_lab c)
 {
     float C = tl_wk_lab_chroma(c), d = tl_wk_hue_distance(tl_wk_lab_hue(c), 54);
-    return (1 - smooth(14, 32, d)) * smooth(0.025f, 0.05f, C) * (1 - smooth(0.14f, 0.19f, C)) * smooth(0.25f, 0.4f, c.L) *
-           (1 - smooth(0.92f, 0.98f, c.L));
+    return (1 - smooth(14, 32, d)) * smooth(0.025f, 0.05f, C) * (1 - smooth(0.14f, 0.19f, C)) *
+           smooth(0.25f, 0.4f, c.L) * (1 - smooth(0.92f, 0.98f, c.L));
 }
 
 float tl_wk_sky(struct tl_lab c)
 {
     float C = tl_wk_lab_chroma(c), d = tl_wk_hue_distance(tl_wk_lab_hue(c), 245);
-    return (1 - smooth(18, 38, d)) * smooth(0.025f, 0.05f, C) * (1 - smooth(0.17f, 0.22f, C)) * smooth(0.5f, 0.65f, c.L);
+    return (1 - smooth(18, 38, d)) * smooth(0.025f, 0.05f, C) * (1 - smooth(0.17f, 0.22f, C)) *
+           smooth(0.5f, 0.65f, c.L);
 }
 
 void tl_wk_look_aim(const struct tl_wk_look *look, struct tl_wk_aim *ret)
@@ -104,7 +105,8 @@ static void make_tone(struct grade *g, const struct tl_wk_cloud *source)
 {
     double median = tl_wk_cloud_quantile(source, 0.5);
     double own = fmax(tl_wk_cloud_quantile(source, 0.95) - tl_wk_cloud_quantile(source, 0.05), 0.05);
-    double below = fmin(g->aim.contrast / 2, g->aim.key * 0.9), above = fmin(g->aim.contrast - below, 0.97 - g->aim.key);
+    double below = fmin(g->aim.contrast / 2, g->aim.key * 0.9),
+           above = fmin(g->aim.contrast - below, 0.97 - g->aim.key);
     double want[KNOTS];
     for (int i = 0; i < KNOTS; i++) {
         double L = (double)i / (KNOTS - 1);
@@ -120,11 +122,13 @@ static void make_tone(struct grade *g, const struct tl_wk_cloud *source)
     double step = 1.0 / (KNOTS - 1);
     g->tone[mid] = g->aim.key;
     for (int i = mid + 1; i < KNOTS; i++)
-        g->tone[i] = fmin(g->tone[i - 1] + clamp(want[i] - want[i - 1] + 0.1 * (want[i] - g->tone[i - 1]), slope_low * step,
-                                                  slope_high * step), 1);
+        g->tone[i] = fmin(g->tone[i - 1] + clamp(want[i] - want[i - 1] + 0.1 * (want[i] - g->tone[i - 1]),
+                                                 slope_low * step, slope_high * step),
+                          1);
     for (int i = mid - 1; i >= 0; i--)
-        g->tone[i] = fmax(g->tone[i + 1] - clamp(want[i + 1] - want[i] + 0.1 * (g->tone[i + 1] - want[i]), slope_low * step,
-                                                  slope_high * step), 0);
+        g->tone[i] = fmax(g->tone[i + 1] - clamp(want[i + 1] - want[i] + 0.1 * (g->tone[i + 1] - want[i]),
+                                                 slope_low * step, slope_high * step),
+                          0);
 }
 
 /* The palette's colour for a tone: dark colours to shadows, light ones to highlights; blended over neighbours, so that tones close to each other have
@@ -152,7 +156,8 @@ static void draw_to_palette(const struct tl_wk_look *k, double L, double *a, dou
         return;
     float hue = tl_wk_lab_hue((struct tl_lab){0, (float)*a, (float)*b});
     for (size_t i = 0; i < k->ncolours; i++) {
-        double dh = (double)tl_wk_hue_distance(hue, tl_wk_lab_hue(k->palette[i])) / pull_degrees, dl = (k->palette[i].L - L) / 0.35;
+        double dh = (double)tl_wk_hue_distance(hue, tl_wk_lab_hue(k->palette[i])) / pull_degrees,
+               dl = (k->palette[i].L - L) / 0.35;
         double w = 0.04 + exp(-(dh * dh + dl * dl) / 2);
         x += w * k->palette[i].a;
         y += w * k->palette[i].b;
@@ -171,7 +176,8 @@ static void spare(struct tl_lab from, struct tl_lab *to, float how, float most)
 {
     if (how <= 0)
         return;
-    float h0 = tl_wk_lab_hue(from), h1 = tl_wk_lab_hue(*to), d = h1 - h0, c0 = tl_wk_lab_chroma(from), c1 = tl_wk_lab_chroma(*to);
+    float h0 = tl_wk_lab_hue(from), h1 = tl_wk_lab_hue(*to), d = h1 - h0, c0 = tl_wk_lab_chroma(from),
+          c1 = tl_wk_lab_chroma(*to);
     d = d > 180 ? d - 360 : d < -180 ? d + 360 : d;
     d = d > most ? most : d < -most ? -most : d;
     float C = (float)clamp(c1, 0.35 * c0, 1.25 * c0), h = (h0 + d) * (float)(M_PI / 180);
@@ -246,8 +252,9 @@ void tl_wk_lut_make(const struct tl_wk_look *look, const struct tl_wk_cloud *sou
         for (int gr = 0; gr < TL_LUT_SIDE; gr++)
             for (int b = 0; b < TL_LUT_SIDE; b++) {
                 const float top = TL_LUT_SIDE - 1;
-                struct tl_lab from = tl_wk_lab_from_linear(tl_wk_srgb_decode((float)r / top), tl_wk_srgb_decode((float)gr / top),
-                                                           tl_wk_srgb_decode((float)b / top));
+                struct tl_lab from =
+                    tl_wk_lab_from_linear(tl_wk_srgb_decode((float)r / top), tl_wk_srgb_decode((float)gr / top),
+                                          tl_wk_srgb_decode((float)b / top));
                 struct tl_lab to = grade(&g, from);
                 float rgb[3];
                 to.L = from.L + s * (to.L - from.L);
@@ -261,9 +268,9 @@ void tl_wk_lut_make(const struct tl_wk_look *look, const struct tl_wk_cloud *sou
 }
 
 static const uint8_t bayer[8][8] = {
-    {0, 32, 8, 40, 2, 34, 10, 42},   {48, 16, 56, 24, 50, 18, 58, 26}, {12, 44, 4, 36, 14, 46, 6, 38},
+    {0, 32, 8, 40, 2, 34, 10, 42},    {48, 16, 56, 24, 50, 18, 58, 26}, {12, 44, 4, 36, 14, 46, 6, 38},
     {60, 28, 52, 20, 62, 30, 54, 22}, {3, 35, 11, 43, 1, 33, 9, 41},    {51, 19, 59, 27, 49, 17, 57, 25},
-    {15, 47, 7, 39, 13, 45, 5, 37},  {63, 31, 55, 23, 61, 29, 53, 21},
+    {15, 47, 7, 39, 13, 45, 5, 37},   {63, 31, 55, 23, 61, 29, 53, 21},
 };
 
 void tl_wk_lut_apply(const struct tl_wk_lut *lut, uint8_t *rgb, int stride, int width, int height)

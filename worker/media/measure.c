@@ -19,8 +19,8 @@ void tl_wk_rgb_lab(const uint8_t *rgb, int stride, int width, int height, struct
                 for (int x = x0; x < x1; x++, n++)
                     for (int c = 0; c < 3; c++)
                         sum[c] += rgb[(ptrdiff_t)y * stride + 3 * x + c];
-            ret[cy * TL_GRID_W + cx] = tl_wk_lab_from_srgb8((uint8_t)((sum[0] + n / 2) / n), (uint8_t)((sum[1] + n / 2) / n),
-                                                            (uint8_t)((sum[2] + n / 2) / n));
+            ret[cy * TL_GRID_W + cx] = tl_wk_lab_from_srgb8(
+                (uint8_t)((sum[0] + n / 2) / n), (uint8_t)((sum[1] + n / 2) / n), (uint8_t)((sum[2] + n / 2) / n));
         }
 }
 

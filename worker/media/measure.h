@@ -16,8 +16,8 @@ struct tl_wk_measure {
 
 struct tl_wk_measured {
     double median_lightness, mean_chroma, contrast, halo;
-    double hue_deg, hue_strength;  /* of the mean colour; strength is its chroma over the mean chroma */
-    double hues[TL_HUE_BINS];      /* shares of chroma per 30 degrees, from 0; sum 1, or 0 without colour */
+    double hue_deg, hue_strength; /* of the mean colour; strength is its chroma over the mean chroma */
+    double hues[TL_HUE_BINS];     /* shares of chroma per 30 degrees, from 0; sum 1, or 0 without colour */
 };
 
 void tl_wk_measure_add(struct tl_wk_measure *m, const struct tl_lab lab[TL_GRID_N]);

@@ -9,10 +9,11 @@
 
 /* Formats that hold everything in one file and refer to nothing outside it. */
 static const char demuxers[] = "mov,mp4,matroska,webm,avi,mpegts,mp3,wav,flac,ogg,aac,png_pipe,jpeg_pipe,webp_pipe";
-static const char decoders[] =
-    "h264,hevc,vp8,libvpx,vp9,libvpx-vp9,av1,libdav1d,mpeg4,mpeg2video,mpeg1video,mjpeg,png,webp,theora,prores,dnxhd,ffv1,"
-    "rawvideo,aac,mp3,mp3float,mp2,opus,libopus,vorbis,flac,alac,ac3,eac3,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,"
-    "pcm_f32le,pcm_u8,pcm_alaw,pcm_mulaw,adpcm_ms,adpcm_ima_wav";
+static const char decoders[] = "h264,hevc,vp8,libvpx,vp9,libvpx-vp9,av1,libdav1d,mpeg4,mpeg2video,mpeg1video,mjpeg,png,"
+                               "webp,theora,prores,dnxhd,ffv1,"
+                               "rawvideo,aac,mp3,mp3float,mp2,opus,libopus,vorbis,flac,alac,ac3,eac3,pcm_s16le,pcm_"
+                               "s16be,pcm_s24le,pcm_s24be,pcm_s32le,"
+                               "pcm_f32le,pcm_u8,pcm_alaw,pcm_mulaw,adpcm_ms,adpcm_ima_wav";
 
 static int interrupted(void *arg)
 {
@@ -93,7 +94,8 @@ static int describe(struct tl_wk_media *m)
     const AVCodecParameters *par = v->codecpar;
     if (par->width <= 0 || par->height <= 0)
         return tl_wk_fail(m->job, TL_EMEDIA, "the picture has no size");
-    if (par->width > TL_WK_MAX_SIDE || par->height > TL_WK_MAX_SIDE || (int64_t)par->width * par->height > TL_WK_MAX_PIXELS)
+    if (par->width > TL_WK_MAX_SIDE || par->height > TL_WK_MAX_SIDE ||
+        (int64_t)par->width * par->height > TL_WK_MAX_PIXELS)
         return tl_wk_fail(m->job, TL_EMEDIA, "the picture is larger than %d pixels", TL_WK_MAX_PIXELS);
     if (v->duration != AV_NOPTS_VALUE && v->duration > 0) {
         double d = (double)v->duration * av_q2d(v->time_base);
@@ -176,7 +178,8 @@ void tl_wk_media_close(struct tl_wk_media *m)
     tl_wk_io_close(&m->io);
 }
 
-static double frame_time(const struct tl_wk_media *m, const AVStream *st, const AVFrame *f, int64_t *count, double *last)
+static double frame_time(const struct tl_wk_media *m, const AVStream *st, const AVFrame *f, int64_t *count,
+                         double *last)
 {
     double t = *last;
     if (f->best_effort_timestamp != AV_NOPTS_VALUE)

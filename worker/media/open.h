@@ -33,7 +33,12 @@ struct tl_wk_media {
     int64_t damaged;     /* packets that did not decode */
 };
 
-enum tl_wk_want { TL_WK_VIDEO = 1, TL_WK_AUDIO = 2, TL_WK_KEYFRAMES = 4 /* decode these only */, TL_WK_COARSE = 8 /* details may be lost */ };
+enum tl_wk_want {
+    TL_WK_VIDEO = 1,
+    TL_WK_AUDIO = 2,
+    TL_WK_KEYFRAMES = 4 /* decode these only */,
+    TL_WK_COARSE = 8 /* details may be lost */
+};
 
 /* Opens the job's input port; want: which decoders are made (those the file has). With TL_WK_VIDEO a clip without a picture is refused. TL_EMEDIA with a
  * sentence in the job. */

@@ -17,8 +17,8 @@ static int first_picture(void *arg, AVFrame *frame, double t)
 
 static const char *container(const struct tl_wk_media *m)
 {
-    static const char *const names[][2] = {{"mov", "mp4"},        {"matroska", "matroska"}, {"png_pipe", "png"},
-                                           {"jpeg_pipe", "jpeg"}, {"webp_pipe", "webp"}};
+    static const char *const names[][2] = {
+        {"mov", "mp4"}, {"matroska", "matroska"}, {"png_pipe", "png"}, {"jpeg_pipe", "jpeg"}, {"webp_pipe", "webp"}};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         if (strncmp(m->fmt->iformat->name, names[i][0], strlen(names[i][0])) == 0)
             return names[i][1];
@@ -44,9 +44,10 @@ int tl_wk_media_probe(struct tl_wk_job *job, json_t **ret)
     if (pictures)
         err = tl_wk_media_decode(&m, &(struct tl_wk_sink){.arg = &m, .picture = first_picture});
     if (err == 0) {
-        *ret = json_pack("{s:{s:s,s:f,s:i,s:i,s:f,s:s?,s:s?,s:b,s:I}}", "info", "container", container(&m), "duration_sec",
-                         m.duration_sec, "width", m.width, "height", m.height, "fps", m.fps, "video_codec", codec(m.video),
-                         "audio_codec", codec(m.audio), "has_audio", m.audio != NULL, "frames", (json_int_t)m.frames);
+        *ret =
+            json_pack("{s:{s:s,s:f,s:i,s:i,s:f,s:s?,s:s?,s:b,s:I}}", "info", "container", container(&m), "duration_sec",
+                      m.duration_sec, "width", m.width, "height", m.height, "fps", m.fps, "video_codec", codec(m.video),
+                      "audio_codec", codec(m.audio), "has_audio", m.audio != NULL, "frames", (json_int_t)m.frames);
         err = *ret ? 0 : TL_ENOMEM;
     }
     tl_wk_media_close(&m);

@@ -21,9 +21,9 @@ struct sheet {
     struct tl_wk_canvas canvas;
     struct tl_wk_sheet page;
     double *changes, *emotion;
-    double wanted;   /* time of the picture looked for */
+    double wanted; /* time of the picture looked for */
     bool found;
-    AVFrame *last;   /* the latest before it */
+    AVFrame *last; /* the latest before it */
 };
 
 static double bounded(const json_t *obj, const char *key, double low, double high)
@@ -63,7 +63,8 @@ static int read_shots(struct sheet *k, const json_t *analysis)
 
 static int read_params(struct sheet *k)
 {
-    const json_t *in = k->job->params, *analysis = json_object_get(in, "analysis"), *palette = json_object_get(in, "palette");
+    const json_t *in = k->job->params, *analysis = json_object_get(in, "analysis"),
+                 *palette = json_object_get(in, "palette");
     struct tl_wk_sheet *p = &k->page;
     bool own = json_array_size(palette) == 0;
     if (own)
@@ -84,7 +85,9 @@ static int read_params(struct sheet *k)
     p->title = tl_json_str(in, "title");
     p->duration_sec = bounded(analysis, "duration_sec", 0, 1e6);
     p->fps = bounded(analysis, "fps", 0, 1000);
-    p->lufs = json_is_number(json_object_get(analysis, "loudness_integrated_lufs")) ? bounded(analysis, "loudness_integrated_lufs", -70, 20) : 0;
+    p->lufs = json_is_number(json_object_get(analysis, "loudness_integrated_lufs"))
+                  ? bounded(analysis, "loudness_integrated_lufs", -70, 20)
+                  : 0;
     return read_shots(k, analysis);
 }
 
@@ -168,7 +171,9 @@ static int draw(struct sheet *k, int fd)
     cairo_surface_destroy(page);
     if (st == CAIRO_STATUS_SUCCESS)
         return 0;
-    return st == CAIRO_STATUS_NO_MEMORY ? TL_ENOMEM : tl_wk_fail(k->job, tl_err_from_errno(errno), "the contact sheet could not be written");
+    return st == CAIRO_STATUS_NO_MEMORY
+               ? TL_ENOMEM
+               : tl_wk_fail(k->job, tl_err_from_errno(errno), "the contact sheet could not be written");
 }
 
 static int run(struct sheet *k, int fd)
@@ -198,7 +203,8 @@ int tl_wk_media_sheet(struct tl_wk_job *job, json_t **ret)
     if (fd < 0)
         return tl_wk_fail(job, TL_EINVAL, "the job has no output file \"image\"");
     if (!tl_wk_fonts_ready())
-        return tl_wk_fail(job, TL_ENOTCONFIGURED, "no font is installed that a contact sheet could be written with: install fonts-noto-cjk");
+        return tl_wk_fail(job, TL_ENOTCONFIGURED,
+                          "no font is installed that a contact sheet could be written with: install fonts-noto-cjk");
     TL_AUTO_FREE struct sheet *k = tl_calloc(1, sizeof(*k));
     if (!k || !(k->last = av_frame_alloc()))
         return TL_ENOMEM;

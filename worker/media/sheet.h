@@ -28,7 +28,7 @@ struct tl_wk_sheet {
     const double *emotion; /* one value a second */
     size_t nemotion;
     double duration_sec, fps, lufs; /* lufs: 0 where there is no sound */
-    int width, height;     /* of the clip */
+    int width, height;              /* of the clip */
 };
 
 /* Width of one picture on the sheet, so that it can be made in that size. */

@@ -105,8 +105,11 @@ static void draw_header(struct page *p)
          titled ? s->title : "Contact sheet");
     char line[256], length[24], shown[48];
     clock_text(s->duration_sec, length, sizeof(length));
-    snprintf(shown, sizeof(shown), s->nshots < s->all_shots ? "%zu of %zu shots" : s->nshots == 1 ? "%zu shot" : "%zu shots", s->nshots,
-             s->all_shots);
+    snprintf(shown, sizeof(shown),
+             s->nshots < s->all_shots ? "%zu of %zu shots"
+             : s->nshots == 1         ? "%zu shot"
+                                      : "%zu shots",
+             s->nshots, s->all_shots);
     int n = snprintf(line, sizeof(line), "%s    %d × %d    %.4g fps    %s", length, s->width, s->height, s->fps, shown);
     if (s->all_shots > 1)
         n += snprintf(line + n, sizeof(line) - (size_t)n, "    %.1f s a shot", s->duration_sec / (double)s->all_shots);
@@ -250,7 +253,8 @@ static void trace_curve(struct page *p)
     cairo_line_to(p->cr, curve_x(p, 0.5), curve_y(p, v[0]));
     double slope = 0;
     for (size_t i = 0; i + 1 < n; i++) {
-        double d0 = v[i + 1] - v[i], d1 = i + 2 < n ? v[i + 2] - v[i + 1] : 0, next = d0 * d1 > 0 ? 2 * d0 * d1 / (d0 + d1) : 0;
+        double d0 = v[i + 1] - v[i], d1 = i + 2 < n ? v[i + 2] - v[i + 1] : 0,
+               next = d0 * d1 > 0 ? 2 * d0 * d1 / (d0 + d1) : 0;
         double t0 = (double)i + 0.5, t1 = t0 + 1;
         cairo_curve_to(p->cr, curve_x(p, t0 + 1.0 / 3), curve_y(p, v[i] + slope / 3), curve_x(p, t1 - 1.0 / 3),
                        curve_y(p, v[i + 1] - next / 3), curve_x(p, t1), curve_y(p, v[i + 1]));

@@ -11,23 +11,26 @@ enum {
     THUMB_W = 48,
     THUMB_H = 27,
     THUMB_N = THUMB_W * THUMB_H,
-    RING = 80,          /* thumbs kept: longest dissolve at 30 a second, and a margin */
-    AROUND = 3,         /* pictures before and after that a cut must stand out from */
+    RING = 80,  /* thumbs kept: longest dissolve at 30 a second, and a margin */
+    AROUND = 3, /* pictures before and after that a cut must stand out from */
     WINDOW = 2 * AROUND + 1,
     BINS_Y = 24,
     BINS_C = 16,
-    POINTS = 9,         /* places of a span at which the mixture is checked */
+    POINTS = 9, /* places of a span at which the mixture is checked */
 };
 
 static const double stands_out = 3.0;       /* times the mean score around */
 static const double full_difference = 0.15; /* mean code difference that counts as total */
 static const double min_gap_sec = 0.25;     /* between two changes of shot */
 static const double spans_sec[] = {0.4, 0.6, 0.9, 1.3, 1.9};
-static const double mix_residual = 0.30;    /* what a mixture may leave unexplained, as a share of the difference of its ends */
+static const double mix_residual =
+    0.30; /* what a mixture may leave unexplained, as a share of the difference of its ends */
 static const double mix_difference = 0.055; /* least mean difference of the ends */
-static const double mix_variance = 0.15;    /* how far a mixture's contrast may be from what mixing gives, as a share of its ends' */
-static const double mix_correlation = 0.75; /* ends more alike in structure than this are one shot whose light changed */
-static const double flat_deviation = 3.0;   /* code values: below it a picture is plain (black, white) */
+static const double mix_variance =
+    0.15; /* how far a mixture's contrast may be from what mixing gives, as a share of its ends' */
+static const double mix_correlation =
+    0.75;                                 /* ends more alike in structure than this are one shot whose light changed */
+static const double flat_deviation = 3.0; /* code values: below it a picture is plain (black, white) */
 
 struct thumb {
     int64_t frame;
@@ -202,10 +205,12 @@ static double mixture(const struct thumb *a, const struct thumb *b, const struct
 }
 
 /* Mixing two unlike pictures takes contrast away, moving from one to the other does not: a pan is no dissolve. */
-static bool contrast_falls(const struct thumb *a, const struct thumb *b, const struct thumb *f, double alpha, double corr)
+static bool contrast_falls(const struct thumb *a, const struct thumb *b, const struct thumb *f, double alpha,
+                           double corr)
 {
     double va = a->deviation * a->deviation, vb = b->deviation * b->deviation, v = f->deviation * f->deviation;
-    double want = (1 - alpha) * (1 - alpha) * va + alpha * alpha * vb + 2 * alpha * (1 - alpha) * corr * a->deviation * b->deviation;
+    double want = (1 - alpha) * (1 - alpha) * va + alpha * alpha * vb +
+                  2 * alpha * (1 - alpha) * corr * a->deviation * b->deviation;
     return fabs(v - want) <= mix_variance * (va + vb) / 2;
 }
 

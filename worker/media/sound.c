@@ -22,8 +22,8 @@ static int set_up(struct tl_wk_sound *s, const AVFrame *f)
     s->in_rate = f->sample_rate;
     s->in_format = f->format;
     swr_free(&s->swr);
-    if (swr_alloc_set_opts2(&s->swr, &s->out_layout, AV_SAMPLE_FMT_FLT, s->rate, &s->in_layout, f->format, f->sample_rate, 0,
-                            NULL) < 0 ||
+    if (swr_alloc_set_opts2(&s->swr, &s->out_layout, AV_SAMPLE_FMT_FLT, s->rate, &s->in_layout, f->format,
+                            f->sample_rate, 0, NULL) < 0 ||
         swr_init(s->swr) < 0)
         return TL_EMEDIA;
     return 0;
@@ -53,7 +53,8 @@ int tl_wk_sound_take(struct tl_wk_sound *s, const AVFrame *frame, const float **
     if (!room)
         return 0;
     uint8_t *out[1] = {(uint8_t *)s->buf};
-    int n = swr_convert(s->swr, out, s->cap, frame ? (const uint8_t **)frame->extended_data : NULL, frame ? frame->nb_samples : 0);
+    int n = swr_convert(s->swr, out, s->cap, frame ? (const uint8_t **)frame->extended_data : NULL,
+                        frame ? frame->nb_samples : 0);
     if (n < 0)
         return TL_EMEDIA;
     *ret = s->buf;

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
 #include <cmocka.h>
 
 #include "base/err.h"
@@ -139,9 +140,11 @@ static void a_full_socket_times_out(void **state)
 static void envelope_has_all_fields(void **state)
 {
     (void)state;
-    TL_AUTO_JSON json_t *e = tl_job_envelope("j", "media.probe", "o", NULL, "n1", 2, NULL, json_pack("{s:{}}", "params"));
-    static const char *const keys[] = {"job_id",  "job_type", "trace_id", "org_id",      "project_id",      "run_id", "step_id",
-                                       "step_key", "attempt", "inputs",   "enqueued_at", "policy_snapshot", "dedupe"};
+    TL_AUTO_JSON json_t *e =
+        tl_job_envelope("j", "media.probe", "o", NULL, "n1", 2, NULL, json_pack("{s:{}}", "params"));
+    static const char *const keys[] = {"job_id",      "job_type",        "trace_id", "org_id",  "project_id",
+                                       "run_id",      "step_id",         "step_key", "attempt", "inputs",
+                                       "enqueued_at", "policy_snapshot", "dedupe"};
     assert_int_equal(json_object_size(e), sizeof(keys) / sizeof(keys[0]));
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
         assert_non_null(json_object_get(e, keys[i]));

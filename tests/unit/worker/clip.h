@@ -50,8 +50,8 @@ static inline void clip_make(const char *name, const char *arguments)
 }
 
 /* Runs an op on a clip; out NULL or the port and the file it writes. Takes params. */
-static inline int op_run(const char *op, const char *clip, json_t *params, const char *out_port, const char *out_name, json_t **ret,
-                         char ret_message[TL_WK_MESSAGE])
+static inline int op_run(const char *op, const char *clip, json_t *params, const char *out_port, const char *out_name,
+                         json_t **ret, char ret_message[TL_WK_MESSAGE])
 {
     char path[512];
     TL_AUTO_JSON json_t *owned = params;

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
 #include <cmocka.h>
 
 #include "worker/media/cloud.h"
@@ -61,7 +62,8 @@ static void the_gamut_keeps_hue(void **state)
         tl_wk_lab_to_srgb(c, rgb);
         for (int i = 0; i < 3; i++)
             assert_true(rgb[i] >= 0 && rgb[i] <= 1);
-        struct tl_lab back = tl_wk_lab_from_linear(tl_wk_srgb_decode(rgb[0]), tl_wk_srgb_decode(rgb[1]), tl_wk_srgb_decode(rgb[2]));
+        struct tl_lab back =
+            tl_wk_lab_from_linear(tl_wk_srgb_decode(rgb[0]), tl_wk_srgb_decode(rgb[1]), tl_wk_srgb_decode(rgb[2]));
         near((double)back.L, 0.6, 0.01);
         near((double)tl_wk_hue_distance(tl_wk_lab_hue(back), (float)h), 0, 2);
     }
@@ -93,7 +95,8 @@ static void hue_goes_round(void **state)
 static void palette_finds_the_colours(void **state)
 {
     (void)state;
-    static const char *const colours[] = {"#101418", "#14463A", "#7A1020", "#3E63B8", "#C9A227", "#F1EDE4"}; /* dark to light */
+    static const char *const colours[] = {"#101418", "#14463A", "#7A1020",
+                                          "#3E63B8", "#C9A227", "#F1EDE4"}; /* dark to light */
     static const int weights[] = {40, 20, 15, 10, 10, 5};
     struct tl_wk_cloud *cloud = calloc(1, sizeof(*cloud));
     assert_non_null(cloud);

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
 #include <cmocka.h>
 
 #include "worker/media/emotion.h"
@@ -36,7 +37,8 @@ static void emotion_rises_with_each_part(void **state)
 static void emotion_stays_in_its_range(void **state)
 {
     (void)state;
-    static const struct tl_wk_second ends[] = {{1, 0, 0, 0, 0}, {0, 1, 1, 1000, 1}, {1, 0, 0, 0, -1}, {0, 1, 1, 1000, -1}, {NAN, NAN, NAN, NAN, NAN}};
+    static const struct tl_wk_second ends[] = {
+        {1, 0, 0, 0, 0}, {0, 1, 1, 1000, 1}, {1, 0, 0, 0, -1}, {0, 1, 1, 1000, -1}, {NAN, NAN, NAN, NAN, NAN}};
     for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
         double e = tl_wk_emotion_of(&ends[i]);
         assert_true(e >= 0 && e <= 1);
@@ -50,7 +52,8 @@ static void emotion_stays_in_its_range(void **state)
 static void the_curve_is_smoothed(void **state)
 {
     (void)state;
-    struct tl_wk_second s[5] = {{1, 0, 0, 0, 0}, {1, 0, 0, 0, 0}, {0, 0.15, 1, 1000, 1}, {1, 0, 0, 0, 0}, {1, 0, 0, 0, 0}};
+    struct tl_wk_second s[5] = {
+        {1, 0, 0, 0, 0}, {1, 0, 0, 0, 0}, {0, 0.15, 1, 1000, 1}, {1, 0, 0, 0, 0}, {1, 0, 0, 0, 0}};
     double e[5];
     tl_wk_emotion_curve(s, 5, e);
     static const double want[] = {0, 0.25, 0.5, 0.25, 0};
@@ -67,7 +70,7 @@ static void cut_rate_counts_a_window(void **state)
     static const double cuts[] = {3.1, 3.6, 3.9, 8.5};
     struct tl_wk_second s[10] = {{0}};
     tl_wk_cut_rate(cuts, 4, s, 10, 10);
-    assert_true(fabs(s[0].cut_rate) < 1e-9);          /* 0 to 3 */
+    assert_true(fabs(s[0].cut_rate) < 1e-9);           /* 0 to 3 */
     assert_true(fabs(s[1].cut_rate - 3.0 / 4) < 1e-9); /* 0 to 4 */
     assert_true(fabs(s[3].cut_rate - 3.0 / 5) < 1e-9); /* 1 to 6 */
     assert_true(fabs(s[6].cut_rate - 1.0 / 5) < 1e-9); /* 4 to 9 */
@@ -122,7 +125,8 @@ static void silence_and_nonsense(void **state)
     assert_null(tl_wk_loud_new(0, 2));
     assert_null(tl_wk_loud_new(48000, 0));
     tl_wk_loud_free(NULL);
-    assert_true(fabs(tl_wk_loud_map(-60)) < 1e-9 && fabs(tl_wk_loud_map(-10) - 1) < 1e-9 && fabs(tl_wk_loud_map(NAN)) < 1e-9);
+    assert_true(fabs(tl_wk_loud_map(-60)) < 1e-9 && fabs(tl_wk_loud_map(-10) - 1) < 1e-9 &&
+                fabs(tl_wk_loud_map(NAN)) < 1e-9);
 }
 
 static void onsets_fall_on_the_beat(void **state)

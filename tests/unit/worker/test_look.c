@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
 #include <cmocka.h>
 
 #include "worker/media/bloom.h"
@@ -13,7 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static struct tl_wk_look look_of(const char *const *palette, size_t n, double key, double chroma, double hue, double hue_strength)
+static struct tl_wk_look look_of(const char *const *palette, size_t n, double key, double chroma, double hue,
+                                 double hue_strength)
 {
     struct tl_wk_look k = {.ncolours = n, .key = key, .chroma = chroma, .strength = 1};
     for (size_t i = 0; i < n; i++)
@@ -58,7 +60,8 @@ static void what_is_aimed_at_is_reached(void **state)
     uint8_t *rgb = malloc(W * H * 3);
     assert_non_null(lut);
     assert_non_null(rgb);
-    const struct tl_wk_look looks[] = {look_of(teal, 6, 0.38, 0.055, 189, 0.63), look_of(rose, 6, 0.69, 0.104, 329, 0.6)};
+    const struct tl_wk_look looks[] = {look_of(teal, 6, 0.38, 0.055, 189, 0.63),
+                                       look_of(rose, 6, 0.69, 0.104, 329, 0.6)};
     for (size_t i = 0; i < 2; i++) {
         many_colours(rgb, W * H);
         grade(&looks[i], rgb, W, H, lut);
@@ -96,7 +99,8 @@ static void greys_stay_in_order(void **state)
     float before = -1;
     for (int i = 0; i < TL_LUT_SIDE; i++) {
         const int16_t *v = lut->v[i][i][i];
-        struct tl_lab c = tl_wk_lab_from_srgb8((uint8_t)(v[0] / TL_LUT_ONE), (uint8_t)(v[1] / TL_LUT_ONE), (uint8_t)(v[2] / TL_LUT_ONE));
+        struct tl_lab c = tl_wk_lab_from_srgb8((uint8_t)(v[0] / TL_LUT_ONE), (uint8_t)(v[1] / TL_LUT_ONE),
+                                               (uint8_t)(v[2] / TL_LUT_ONE));
         assert_true(c.L >= before - 0.004f);
         before = c.L;
     }
@@ -132,7 +136,8 @@ static void skin_and_sky_are_spared(void **state)
     uint8_t *rgb = malloc(W * H * 3);
     assert_non_null(lut);
     assert_non_null(rgb);
-    const struct tl_wk_look looks[] = {look_of(teal, 6, 0.38, 0.055, 189, 0.63), look_of(rose, 6, 0.69, 0.104, 329, 0.6)};
+    const struct tl_wk_look looks[] = {look_of(teal, 6, 0.38, 0.055, 189, 0.63),
+                                       look_of(rose, 6, 0.69, 0.104, 329, 0.6)};
     for (size_t i = 0; i < 2; i++) {
         many_colours(rgb, W * H);
         grade(&looks[i], rgb, W, H, lut);
@@ -144,7 +149,8 @@ static void skin_and_sky_are_spared(void **state)
             uint8_t p[3] = {from[0], from[1], from[2]};
             tl_wk_lut_apply(lut, p, 3, 1, 1);
             struct tl_lab now = tl_wk_lab_from_srgb8(p[0], p[1], p[2]);
-            assert_true(tl_wk_lab_chroma(now) < 0.02f || tl_wk_hue_distance(tl_wk_lab_hue(was), tl_wk_lab_hue(now)) < (s < 3 ? 35 : 50));
+            assert_true(tl_wk_lab_chroma(now) < 0.02f ||
+                        tl_wk_hue_distance(tl_wk_lab_hue(was), tl_wk_lab_hue(now)) < (s < 3 ? 35 : 50));
         }
     }
     free(rgb);

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
 #include <cmocka.h>
 
 #include "tests/unit/worker/clip.h"
@@ -18,9 +19,11 @@ static void analysis_finds_what_is_there(void **state)
     /* 2 s, cut, 3 s, cut, 3 s that dissolve for one second, from 7 to 8 s, into the last. A stereo sine at -23 LUFS. */
     clip_make("known.mp4",
               "-f lavfi -i testsrc2=s=640x360:r=24:d=2 -f lavfi -i mandelbrot=s=640x360:r=24 "
-              "-f lavfi -i smptebars=s=640x360:r=24:d=3 -f lavfi -i gradients=s=640x360:r=24:d=4:c0=0x203040:c1=0xe0c080:seed=3 "
+              "-f lavfi -i smptebars=s=640x360:r=24:d=3 -f lavfi -i "
+              "gradients=s=640x360:r=24:d=4:c0=0x203040:c1=0xe0c080:seed=3 "
               "-f lavfi -i \"aevalsrc='0.0708*sin(2*PI*997*t)|0.0708*sin(2*PI*997*t)':s=48000:d=11\" "
-              "-filter_complex \"[1:v]trim=duration=3,setpts=PTS-STARTPTS,format=yuv420p,setsar=1[b];[0:v]format=yuv420p,setsar=1[a];"
+              "-filter_complex "
+              "\"[1:v]trim=duration=3,setpts=PTS-STARTPTS,format=yuv420p,setsar=1[b];[0:v]format=yuv420p,setsar=1[a];"
               "[2:v]format=yuv420p,setsar=1,settb=1/24,fps=24[c];[3:v]format=yuv420p,setsar=1,settb=1/24,fps=24[d];"
               "[c][d]xfade=transition=fade:duration=1:offset=2[cd];[a][b][cd]concat=n=3:v=1[v]\" "
               "-map \"[v]\" -map 4:a -c:v libx264 -preset veryfast -c:a aac -shortest");
@@ -54,7 +57,8 @@ static void analysis_finds_what_is_there(void **state)
     assert_true(fabs(tl_json_num(a, "fps", 0) - 24) < 1e-6);
     TL_AUTO_JSON json_t *again = op_result("media.analyze", "known.mp4", json_object());
     assert_true(json_equal(r, again)); /* the same clip, the same answer */
-    TL_AUTO_JSON json_t *fewer = op_result("media.analyze", "known.mp4", json_pack("{s:f,s:b}", "cut_threshold", 0.95, "dissolve", 0));
+    TL_AUTO_JSON json_t *fewer =
+        op_result("media.analyze", "known.mp4", json_pack("{s:f,s:b}", "cut_threshold", 0.95, "dissolve", 0));
     assert_int_equal(json_array_size(json_object_get(fewer, "shots")), 1);
 }
 
@@ -62,12 +66,15 @@ static void loud_and_busy_moves_more(void **state)
 {
     (void)state;
     /* Calm and quiet for 6 s, then six shots of moving noise with loud sound. */
-    clip_make("rise.mp4",
-              "-f lavfi -i color=c=0xc8ccd0:s=320x180:r=24:d=6 "
-              "-f lavfi -i \"testsrc2=s=320x180:r=24:d=6,hue=H='floor(t)*1.9':b='-3+2*mod(floor(t),2)',noise=alls=40:allf=t\" "
-              "-f lavfi -i \"aevalsrc='if(lt(t,6),0.003,0.5)*sin(2*PI*300*t)':s=44100:d=12\" "
-              "-filter_complex \"[0:v]format=yuv420p,setsar=1[a];[1:v]format=yuv420p,setsar=1[b];[a][b]concat=n=2:v=1[v]\" -map \"[v]\" -map 2:a "
-              "-c:v libx264 -preset ultrafast -c:a aac");
+    clip_make(
+        "rise.mp4",
+        "-f lavfi -i color=c=0xc8ccd0:s=320x180:r=24:d=6 "
+        "-f lavfi -i "
+        "\"testsrc2=s=320x180:r=24:d=6,hue=H='floor(t)*1.9':b='-3+2*mod(floor(t),2)',noise=alls=40:allf=t\" "
+        "-f lavfi -i \"aevalsrc='if(lt(t,6),0.003,0.5)*sin(2*PI*300*t)':s=44100:d=12\" "
+        "-filter_complex \"[0:v]format=yuv420p,setsar=1[a];[1:v]format=yuv420p,setsar=1[b];[a][b]concat=n=2:v=1[v]\" "
+        "-map \"[v]\" -map 2:a "
+        "-c:v libx264 -preset ultrafast -c:a aac");
     TL_AUTO_JSON json_t *r = op_result("media.analyze", "rise.mp4", json_object());
     const json_t *e = json_object_get(r, "emotion_curve");
     assert_int_equal(json_array_size(e), 12);
@@ -102,7 +109,8 @@ static void other_shapes(void **state)
 static void probe_tells_what_it_is(void **state)
 {
     (void)state;
-    clip_make("p.mp4", "-f lavfi -i testsrc2=s=320x240:r=30000/1001:d=2 -f lavfi -i sine=d=2 -pix_fmt yuv420p -c:v libx264 -c:a aac -shortest");
+    clip_make("p.mp4", "-f lavfi -i testsrc2=s=320x240:r=30000/1001:d=2 -f lavfi -i sine=d=2 -pix_fmt yuv420p -c:v "
+                       "libx264 -c:a aac -shortest");
     TL_AUTO_JSON json_t *r = op_result("media.probe", "p.mp4", json_object());
     const json_t *i = json_object_get(r, "info");
     assert_string_equal(tl_json_str(i, "container"), "mp4");
@@ -186,15 +194,16 @@ static char *slurp(const char *name, size_t *ret_len)
 
 static json_t *look(const char *aspect, int max_height, double strength)
 {
-    return json_pack("{s:[s,s,s,s],s:[f,f,f,f,f,f,f,f,f,f,f,f],s:f,s:i,s:s}", "palette", "#0B1A1E", "#2F5257", "#B08A4A", "#D9CDB0",
-                     "style_vector", 1.4, .5, .3, .4, .1, .3, .38, .05, -.4, -.2, .2, 0.0, "strength", strength, "max_height", max_height,
-                     "aspect", aspect);
+    return json_pack("{s:[s,s,s,s],s:[f,f,f,f,f,f,f,f,f,f,f,f],s:f,s:i,s:s}", "palette", "#0B1A1E", "#2F5257",
+                     "#B08A4A", "#D9CDB0", "style_vector", 1.4, .5, .3, .4, .1, .3, .38, .05, -.4, -.2, .2, 0.0,
+                     "strength", strength, "max_height", max_height, "aspect", aspect);
 }
 
 static void a_look_is_a_clip(void **state)
 {
     (void)state;
-    clip_make("l.mp4", "-f lavfi -i testsrc2=s=640x360:r=24:d=2 -f lavfi -i sine=r=22050:d=2 -pix_fmt yuv420p -c:v libx264 -c:a aac -shortest");
+    clip_make("l.mp4", "-f lavfi -i testsrc2=s=640x360:r=24:d=2 -f lavfi -i sine=r=22050:d=2 -pix_fmt yuv420p -c:v "
+                       "libx264 -c:a aac -shortest");
     TL_AUTO_JSON json_t *r = NULL, *again = NULL, *cut = NULL;
     assert_int_equal(op_run("media.look", "l.mp4", look("source", 720, 1), "video", "l1.mp4", &r, NULL), 0);
     TL_AUTO_JSON json_t *probe = op_result("media.probe", "l1.mp4", json_object());
@@ -227,7 +236,8 @@ static void a_look_of_no_strength_changes_little(void **state)
     (void)state;
     TL_AUTO_JSON json_t *r = NULL;
     assert_int_equal(op_run("media.look", "l.mp4", look("source", 360, 0), "video", "l0.mp4", &r, NULL), 0);
-    const json_t *m = json_object_get(r, "metrics"), *a = json_object_get(m, "source"), *b = json_object_get(m, "result");
+    const json_t *m = json_object_get(r, "metrics"), *a = json_object_get(m, "source"),
+                 *b = json_object_get(m, "result");
     assert_true(fabs(tl_json_num(a, "median_lightness", 0) - tl_json_num(b, "median_lightness", 1)) < 0.03);
     assert_true(fabs(tl_json_num(a, "mean_chroma", 0) - tl_json_num(b, "mean_chroma", 1)) < 0.03);
 }
@@ -247,8 +257,8 @@ static void a_sheet_is_a_picture(void **state)
     (void)state;
     TL_AUTO_JSON json_t *a = op_result("media.analyze", "known.mp4", json_object());
     TL_AUTO_JSON json_t *r = NULL;
-    json_t *p = json_pack("{s:O,s:O,s:s}", "analysis", json_object_get(a, "analysis"), "emotion_curve", json_object_get(a, "emotion_curve"),
-                          "title", "네 개의 장면 — four shots");
+    json_t *p = json_pack("{s:O,s:O,s:s}", "analysis", json_object_get(a, "analysis"), "emotion_curve",
+                          json_object_get(a, "emotion_curve"), "title", "네 개의 장면 — four shots");
     assert_int_equal(op_run("media.sheet", "known.mp4", p, "image", "s.png", &r, NULL), 0);
     assert_int_equal(tl_json_int(r, "shots", 0), 4);
     TL_AUTO_JSON json_t *probe = op_result("media.probe", "s.png", json_object());
@@ -259,14 +269,17 @@ static void a_sheet_is_a_picture(void **state)
     /* Many shots: thirty of them; a clip shorter than its analysis says leaves frames empty. */
     json_t *many = json_array();
     for (int k = 0; k < 90; k++)
-        json_array_append_new(many, json_pack("{s:i,s:f,s:f,s:s}", "index", k, "start_sec", k * 0.2, "end_sec", k * 0.2 + 0.2, "transition", "cut"));
+        json_array_append_new(many, json_pack("{s:i,s:f,s:f,s:s}", "index", k, "start_sec", k * 0.2, "end_sec",
+                                              k * 0.2 + 0.2, "transition", "cut"));
     TL_AUTO_JSON json_t *second = NULL;
     p = json_pack("{s:{s:o,s:f,s:f}}", "analysis", "shots", many, "duration_sec", 18.0, "fps", 24.0);
     assert_int_equal(op_run("media.sheet", "known.mp4", p, "image", "s2.png", &second, NULL), 0);
     assert_int_equal(tl_json_int(second, "shots", 0), 30);
     char message[TL_WK_MESSAGE];
     json_t *none;
-    assert_int_equal(op_run("media.sheet", "known.mp4", json_pack("{s:{}}", "analysis"), "image", "s3.png", &none, message), TL_EINVAL);
+    assert_int_equal(
+        op_run("media.sheet", "known.mp4", json_pack("{s:{}}", "analysis"), "image", "s3.png", &none, message),
+        TL_EINVAL);
 }
 
 static void the_sandbox_kills(void **state)
@@ -278,7 +291,8 @@ static void the_sandbox_kills(void **state)
     const char *worker = getenv("TALOS_WORKER");
     static const char *const tries[] = {"socket", "open", "fork", "exec"};
     for (size_t i = 0; i < sizeof(tries) / sizeof(tries[0]); i++) {
-        char *argv[] = {(char *)(uintptr_t)(worker ? worker : "build/talos-worker"), (char[]){"--selftest"}, (char *)(uintptr_t)tries[i], NULL};
+        char *argv[] = {(char *)(uintptr_t)(worker ? worker : "build/talos-worker"), (char[]){"--selftest"},
+                        (char *)(uintptr_t)tries[i], NULL};
         char *envp[] = {NULL};
         pid_t pid;
         int status;

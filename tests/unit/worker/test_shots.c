@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
 #include <cmocka.h>
 
 #include "worker/media/grid.h"
@@ -28,8 +29,10 @@ static void scene(struct tl_wk_grid *g, uint32_t seed, double shift)
         for (int x = 0; x < TL_GRID_W; x++) {
             double v = 128;
             for (uint32_t k = 0; k < 4; k++) {
-                double fx = 1 + noise(seed * 16 + k) % 3, fy = 1 + noise(seed * 16 + k + 4) % 3, ph = noise(seed * 16 + k + 8) % 628 / 100.0;
-                v += 26 * sin(fx * (x - shift) * 2 * M_PI / TL_GRID_W + ph) * cos(fy * y * 2 * M_PI / TL_GRID_H + ph * 1.7);
+                double fx = 1 + noise(seed * 16 + k) % 3, fy = 1 + noise(seed * 16 + k + 4) % 3,
+                       ph = noise(seed * 16 + k + 8) % 628 / 100.0;
+                v += 26 * sin(fx * (x - shift) * 2 * M_PI / TL_GRID_W + ph) *
+                     cos(fy * y * 2 * M_PI / TL_GRID_H + ph * 1.7);
             }
             int i = y * TL_GRID_W + x;
             g->y[i] = (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);
@@ -49,7 +52,8 @@ static void mix(struct tl_wk_grid *g, const struct tl_wk_grid *a, const struct t
 
 typedef void (*picture_fn)(struct tl_wk_grid *g, int frame); /* a table of functions reads better with a name */
 
-static size_t detect(picture_fn fn, int frames, double fps, bool dissolve, const struct tl_wk_shot **ret, struct tl_wk_shots **ret_s)
+static size_t detect(picture_fn fn, int frames, double fps, bool dissolve, const struct tl_wk_shot **ret,
+                     struct tl_wk_shots **ret_s)
 {
     struct tl_wk_shots *s = tl_wk_shots_new(TL_SHOTS_CUT_THRESHOLD, dissolve, fps);
     assert_non_null(s);
