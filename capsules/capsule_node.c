@@ -194,8 +194,10 @@ static int shape(const struct tl_shape_req *req, struct tl_shape *ret)
     int err = !pin->org                ? TL_ENOMEM
               : services->open_capsule ? services->open_capsule(services->arg, pin->org, id, version, &cap)
                                        : TL_ENOTFOUND;
+    if (err == TL_ENOTFOUND && services->has_capsule && services->has_capsule(services->arg, pin->org, id))
+        return bad(req, "capsuleVersion", "the capsule has no such version");
     if (err == TL_ENOTFOUND)
-        return bad(req, "capsuleId", "there is no capsule of this id and version");
+        return bad(req, "capsuleId", "there is no such capsule");
     if (!err)
         err = shape_of(req, services, cap, patterns, pin, ret);
     tl_capsule_unref(cap);

@@ -167,11 +167,15 @@ static int complete_capsule(const struct tl_run *run, json_t *payload)
     return bad ? TL_ENOMEM : set_usage(run, payload);
 }
 
+/* Every output has been told by a run.partial; the ending repeats what a reader can take at once. */
+enum { COMPLETED_BYTES = 1024 * 1024 };
+
 static int complete_canvas(const struct tl_run *run, json_t *payload)
 {
     const struct tl_plan *plan = tl_run_plan(run);
     json_t *all = json_object();
-    int bad = json_object_set_new(payload, "outputs", all);
+    int bad = json_object_set_new(payload, "outputs", all), omitted = 0;
+    size_t room = COMPLETED_BYTES;
     for (uint32_t i = 0; i < plan->nnodes && !bad; i++) {
         const struct tl_plan_node *n = &plan->nodes[i];
         json_t *ports = n->wanted ? json_object() : NULL;
@@ -180,9 +184,17 @@ static int complete_canvas(const struct tl_run *run, json_t *payload)
             if (!tl_value_none(v))
                 bad |= json_object_set_new(ports, n->out[p]->name, tl_value_json(v));
         }
-        if (n->wanted)
+        size_t bytes = ports ? json_dumpb(ports, NULL, 0, JSON_COMPACT) : 0;
+        if (bytes > room) {
+            json_decref(ports);
+            omitted++;
+        } else if (ports) {
+            room -= bytes;
             bad |= json_object_set_new(all, n->id, ports);
+        }
     }
+    if (omitted)
+        bad |= json_object_set_new(payload, "outputs_omitted", json_integer(omitted));
     return bad ? TL_ENOMEM : set_usage(run, payload);
 }
 

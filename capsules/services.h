@@ -22,6 +22,8 @@ struct tl_services {
     struct tl_keyring *keyring; /* filled in by tl_cat_open */
     /* Finds id@version as org may use it: TL_ENOTFOUND, TL_ECAPSULE. *ret is a reference, ended by tl_capsule_unref. Called from shape() and run(). */
     int (*open_capsule)(void *arg, const char *org, const char *id, const char *version, struct tl_capsule **ret);
+    /* Whether org may use any version of id: for telling an unknown version from an unknown capsule. */
+    bool (*has_capsule)(void *arg, const char *org, const char *id);
     /* A pattern of a snapshot of the library, as JSON; pattern_id NULL: the snapshot itself, {"snapshot","patterns":[ids]}. TL_ENOTFOUND. *ret owned. */
     int (*open_pattern)(void *arg, const char *snapshot, const char *pattern_id, json_t **ret);
     void *arg;

@@ -112,6 +112,13 @@ static int open_capsule(void *arg, const char *org, const char *id, const char *
     return err;
 }
 
+static bool has_capsule(void *arg, const char *org, const char *id)
+{
+    struct tl_catalog *cat = arg;
+    TL_AUTO_JSON json_t *rows = NULL;
+    return tl_reg_rows(cat->db, id, &rows) == 0 && tl_reg_newest(rows, id, org);
+}
+
 struct pattern {
     char key[256];
     size_t len;
@@ -229,6 +236,7 @@ int tl_cat_open(struct tl_db *db, struct tl_keyring *keyring, struct tl_services
     cat->audited = json_object();
     services->keyring = keyring;
     services->open_capsule = open_capsule;
+    services->has_capsule = has_capsule;
     services->open_pattern = open_pattern;
     services->arg = cat;
     int err = cat->audited ? tl_capsules_new(keyring, TL_CAPSULES_KEPT, &cat->opened) : TL_ENOMEM;
@@ -240,6 +248,7 @@ int tl_cat_open(struct tl_db *db, struct tl_keyring *keyring, struct tl_services
         err = hold_high(cat, diag);
     if (err) {
         services->open_capsule = NULL;
+        services->has_capsule = NULL;
         services->open_pattern = NULL;
         services->arg = NULL;
         tl_cat_close(cat);

@@ -8,7 +8,7 @@
 struct tl_catalog;
 struct tl_keyring; /* capsules/keyring.h */
 
-/* Borrows db, keyring and services; fills services->keyring, open_capsule, open_pattern and their arg. Where it fails,
+/* Borrows db, keyring and services; fills services->keyring, open_capsule, has_capsule, open_pattern and their arg. Where it fails,
  * diag says why in words for the operator: a built-in that changed without a new version (TL_ECONFLICT), a version that
  * was put back (TL_ECAPSULE). */
 int tl_cat_open(struct tl_db *db, struct tl_keyring *keyring, struct tl_services *services, struct tl_catalog **ret,

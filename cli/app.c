@@ -1,6 +1,7 @@
 #include "cli/app.h"
 
 #include "base/err.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "capsules/doors.h"
 #include "capsules/llm.h"
@@ -189,9 +190,11 @@ int tl_app_listen(struct tl_app *app, const char *host, int port, const char *we
         return err;
     }
     atomic_store(&app->server, server);
-    int resumed = tl_exec_resume(app->exec);
+    int failed = 0, resumed = tl_exec_resume(app->exec, &failed);
     if (resumed < 0)
         return fail(app, resumed, "runs that had not ended cannot be taken up", NULL);
+    if (failed)
+        tl_log(TL_LOG_ERROR, "run.resume", "%d runs could not be taken up; talos check says what is wrong", failed);
     return 0;
 }
 

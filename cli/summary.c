@@ -225,7 +225,7 @@ static void medium(const struct tl_cli_term *term, struct tl_str *out, const jso
 static void value(const struct tl_cli_term *term, struct tl_str *out, const char *port, const json_t *v,
                   const char *path)
 {
-    if (json_is_null(v) || (json_is_array(v) && !json_array_size(v)))
+    if (json_is_null(v) || (json_is_array(v) && !json_array_size(v)) || (json_is_string(v) && !json_string_length(v)))
         return;
     name_of(term, out, port);
     if (json_is_object(v) && tl_json_str(v, "sha256") && tl_json_str(v, "kind"))
@@ -255,6 +255,18 @@ static void value(const struct tl_cli_term *term, struct tl_str *out, const char
 static void node(const struct tl_cli_term *term, struct tl_str *out, const struct tl_cli_view_node *n,
                  const json_t *outputs, const json_t *files)
 {
+    struct tl_str body TL_CLEANUP(tl_str_clear) = {0};
+    const char *port;
+    json_t *v;
+    json_object_foreach((json_t *)(uintptr_t)outputs, port, v)
+        if (strcmp(port, "summary") != 0 || !json_is_object(v))
+            value(term, &body, port, v, tl_json_str(json_object_get(files, n->id), port));
+    /* A capsule's summary repeats its outputs; what it says beyond them is shown. */
+    json_object_foreach(json_object_get(outputs, "summary"), port, v)
+        if (!json_object_get(outputs, port))
+            value(term, &body, port, v, NULL);
+    if (!body.len)
+        return;
     tl_str_puts(out, "\n");
     tl_cli_term_put(term, out, TL_INK_BOLD, n->label);
     if (*n->type && strcmp(n->type, n->label) != 0) {
@@ -262,15 +274,7 @@ static void node(const struct tl_cli_term *term, struct tl_str *out, const struc
         tl_cli_term_put(term, out, TL_INK_DIM, n->type);
     }
     tl_str_puts(out, "\n");
-    const char *port;
-    json_t *v;
-    json_object_foreach((json_t *)(uintptr_t)outputs, port, v)
-        if (strcmp(port, "summary") != 0 || !json_is_object(v))
-            value(term, out, port, v, tl_json_str(json_object_get(files, n->id), port));
-    /* A capsule's summary repeats its outputs; what it says beyond them is shown. */
-    json_object_foreach(json_object_get(outputs, "summary"), port, v)
-        if (!json_object_get(outputs, port))
-            value(term, out, port, v, NULL);
+    tl_str_add(out, body.data, body.len);
 }
 
 static void ending(const struct tl_cli_term *term, const struct tl_cli_view *view, struct tl_str *out)

@@ -155,6 +155,7 @@ void tl_exec_add_live(struct tl_exec *exec, struct tl_run *run)
     run->next_live = *b;
     *b = run;
     exec->nlive++;
+    exec->live_nodes += run->plan->nwanted;
     pthread_mutex_unlock(&exec->lock);
 }
 
@@ -168,11 +169,20 @@ void tl_exec_remove_live(struct tl_exec *exec, struct tl_run *run)
     if (found) {
         *at = run->next_live;
         exec->nlive--;
+        exec->live_nodes -= run->plan->nwanted;
         pthread_cond_broadcast(&exec->idle);
     }
     pthread_mutex_unlock(&exec->lock);
     if (found)
         tl_run_unref(run);
+}
+
+bool tl_exec_has_room(struct tl_exec *exec, uint32_t nodes)
+{
+    pthread_mutex_lock(&exec->lock);
+    bool room = exec->live_nodes + nodes <= TL_LIVE_NODES_MAX;
+    pthread_mutex_unlock(&exec->lock);
+    return room;
 }
 
 void tl_exec_commits(struct tl_exec *exec, int more)

@@ -10,12 +10,12 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { PROGRESS_EVERY_US = 50 * 1000, BATCH_EVENTS = 4 };
+enum { PROGRESS_EVERY_US = 50 * 1000, PARTIAL_BYTES = 512 * 1024 /* of outputs in one run.partial, where a single node has no more */ };
 
 struct batch {
     struct tl_run *run; /* a reference */
-    struct tl_event events[BATCH_EVENTS];
-    size_t nevents;
+    struct tl_event *events;
+    size_t nevents, cap;
     struct tl_kept *kept;
     char *record;
     bool end;
@@ -61,6 +61,7 @@ static void free_batch(struct batch *b)
     struct tl_exec *exec = b->run->exec;
     for (size_t i = 0; i < b->nevents; i++)
         free(b->events[i].text);
+    free(b->events);
     free_kept(b->kept);
     free(b->record);
     tl_run_unref(b->run);
@@ -81,8 +82,10 @@ char *tl_journal_event_text(const char *run_id, uint64_t seq, const char *type, 
 static int add_event(struct batch *b, struct tl_journal *j, const char *type, json_t *payload)
 {
     char *text = payload ? tl_journal_event_text(j->run->id_text, j->seq + 1, type, payload) : NULL;
-    if (!text)
+    if (!text || tl_grow(&b->events, &b->cap, b->nevents + 1, sizeof(*b->events)) < 0) {
+        free(text);
         return TL_ENOMEM;
+    }
     b->events[b->nevents++] = (struct tl_event){.seq = ++j->seq, .text = text};
     return 0;
 }
@@ -127,7 +130,7 @@ static const char *record_status(const struct tl_journal *j)
     return j->end_status ? j->end_status : j->start_due ? "queued" : "running";
 }
 
-char *tl_journal_record_text(struct tl_run *run, const char *status, double progress, uint64_t seq, const json_t *end_payload)
+char *tl_journal_record_text(struct tl_run *run, const char *status, double progress, uint64_t seq, bool ended)
 {
     char created[TL_TIME_TEXT], now[TL_TIME_TEXT], started[TL_TIME_TEXT];
     tl_time_text(run->created_ms, created);
@@ -142,10 +145,8 @@ char *tl_journal_record_text(struct tl_run *run, const char *status, double prog
         tl_time_text(run->started_ms, started);
         json_object_set_new(r, "started_at", json_string(started));
     }
-    if (end_payload) {
+    if (ended)
         json_object_set_new(r, "ended_at", json_string(now));
-        json_object_set_new(r, "result", json_deep_copy(end_payload));
-    }
     if (run->meta)
         json_object_update_missing(r, run->meta);
     return tl_json_text(r);
@@ -213,10 +214,10 @@ static int fill_batch(struct batch *b, struct tl_journal *j, int64_t now)
         j->last_progress_us = now;
         err = add_event(b, j, "run.progress", progress_payload(j));
     }
-    if (!err && j->results) {
-        err = add_event(b, j, "run.partial", json_pack("{s:o}", "results", j->results));
-        j->results = NULL;
-    }
+    for (size_t i = 0; !err && i < json_array_size(j->results); i++)
+        err = add_event(b, j, "run.partial", json_pack("{s:O}", "results", json_array_get(j->results, i)));
+    json_decref(j->results);
+    j->results = NULL;
     if (!err && j->end_payload) {
         char type[32];
         snprintf(type, sizeof(type), "run.%s", strcmp(j->end_status, "done") == 0 ? "completed" : j->end_status);
@@ -227,7 +228,7 @@ static int fill_batch(struct batch *b, struct tl_journal *j, int64_t now)
     b->kept = j->kept;
     j->kept = NULL;
     b->end = j->end_payload != NULL;
-    b->record = err ? NULL : tl_journal_record_text(j->run, record_status(j), j->percent, j->seq, j->end_payload);
+    b->record = err ? NULL : tl_journal_record_text(j->run, record_status(j), j->percent, j->seq, b->end);
     return b->record ? 0 : TL_ENOMEM;
 }
 
@@ -301,6 +302,20 @@ void tl_journal_node_changed(struct tl_run *run, uint32_t node)
     poke(j, false);
 }
 
+/* Results are gathered in lists of bounded size, a run.partial each. Takes r. */
+static void add_result(struct tl_journal *j, json_t *r)
+{
+    size_t bytes = json_dumpb(r, NULL, 0, JSON_COMPACT);
+    if (!j->results)
+        j->results = json_array();
+    if (!json_array_size(j->results) || j->results_bytes + bytes > PARTIAL_BYTES) {
+        json_array_append_new(j->results, json_array());
+        j->results_bytes = 0;
+    }
+    j->results_bytes += bytes;
+    json_array_append_new(json_array_get(j->results, json_array_size(j->results) - 1), r);
+}
+
 void tl_journal_result(struct tl_run *run, uint32_t node, const struct tl_op_ctx *ctx)
 {
     struct tl_journal *j = run->journal;
@@ -318,9 +333,7 @@ void tl_journal_result(struct tl_run *run, uint32_t node, const struct tl_op_ctx
         json_t *r = json_pack("{s:s,s:o}", "node", ctx->def->id, "outputs", outputs);
         if (s->cached)
             json_object_set_new(r, "cached", json_true());
-        if (!j->results)
-            j->results = json_array();
-        json_array_append_new(j->results, r);
+        add_result(j, r);
         s->reported = true;
     }
     poke(j, true);

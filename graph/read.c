@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+enum { TYPE_WITHIN = 200 /* bytes of an event within which its type stands */ };
+
 int tl_run_read_record(struct tl_txn *txn, const struct tl_id *id, json_t **ret)
 {
     struct tl_bytes v;
@@ -46,24 +48,32 @@ int tl_events_read(struct tl_db *db, const struct tl_id *run, uint64_t after_seq
     return err > 0 ? 0 : err;
 }
 
-/* The nodes' states, as the run.progress events tell them. */
-static int collect_nodes(void *arg, uint64_t seq, const char *json, size_t len)
+/* The nodes' states, as the run.progress events tell them, and the payload of the event that ended the run. */
+struct told {
+    json_t *nodes, *result;
+    uint64_t end_seq; /* 0: the run has not ended */
+};
+
+static int collect(void *arg, uint64_t seq, const char *json, size_t len)
 {
-    json_t *nodes = arg;
-    (void)seq;
-    if (!memmem(json, len, "\"run.progress\"", 14))
+    struct told *told = arg;
+    bool end = seq == told->end_seq;
+    /* The type stands before the payload, so that a payload that quotes it misleads nobody. */
+    if (!end && !memmem(json, len < TYPE_WITHIN ? len : TYPE_WITHIN, "\"type\":\"run.progress\"", 21))
         return 0;
     TL_AUTO_JSON json_t *e = NULL;
     if (tl_json_parse(json, len, &e, NULL) < 0)
         return 0;
     size_t i;
-    json_t *n;
-    json_array_foreach(json_object_get(json_object_get(e, "payload"), "nodes"), i, n)
+    json_t *n, *payload = json_object_get(e, "payload");
+    if (end)
+        told->result = json_incref(payload);
+    json_array_foreach(end ? NULL : json_object_get(payload, "nodes"), i, n)
     {
         TL_AUTO_JSON json_t *state = json_copy(n);
         json_object_del(state, "id");
         if (tl_json_str(n, "id"))
-            json_object_set(nodes, tl_json_str(n, "id"), state);
+            json_object_set(told->nodes, tl_json_str(n, "id"), state);
     }
     return 0;
 }
@@ -87,15 +97,19 @@ int tl_run_get(struct tl_db *db, const char *org, const struct tl_id *id, json_t
     const char *owner = tl_json_str(r.record, "org");
     if (!err && (!owner || strcmp(owner, org) != 0))
         err = TL_ENOTFOUND;
-    json_t *nodes = err ? NULL : json_object();
+    bool ended = !err && json_object_get(r.record, "ended_at");
+    struct told told = {.end_seq = ended ? (uint64_t)tl_json_int(r.record, "last_seq", 0) : 0, .nodes = err ? NULL : json_object()};
     if (!err)
-        err = tl_events_read(db, id, 0, collect_nodes, nodes);
+        err = told.nodes ? tl_events_read(db, id, 0, collect, &told) : TL_ENOMEM;
     if (err) {
-        json_decref(nodes);
+        json_decref(told.nodes);
+        json_decref(told.result);
         json_decref(r.record);
         return err;
     }
-    json_object_set_new(r.record, "nodes", nodes);
+    json_object_set_new(r.record, "nodes", told.nodes);
+    if (told.result)
+        json_object_set_new(r.record, "result", told.result);
     *ret = r.record;
     return 0;
 }
@@ -129,7 +143,6 @@ static int one_of_list(void *arg, struct tl_bytes key, struct tl_bytes value)
         l->more = true;
         return 1;
     }
-    json_object_del(record, "result");
     if (!fits) {
         json_decref(record);
     } else {

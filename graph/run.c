@@ -131,12 +131,12 @@ static void set_status(struct tl_run *run, uint32_t i, enum tl_node_status statu
         tl_journal_node_changed(run, i);
 }
 
-void tl_run_stop(struct tl_run *run, int err, const char *node, const char *message)
+bool tl_run_stop(struct tl_run *run, int err, const char *node, const char *message)
 {
     pthread_mutex_lock(&run->lock);
     if (run->stopping || run->ended) {
         pthread_mutex_unlock(&run->lock);
-        return;
+        return false;
     }
     run->stopping = true;
     run->err = err;
@@ -153,6 +153,7 @@ void tl_run_stop(struct tl_run *run, int err, const char *node, const char *mess
     }
     finish_if_over(run);
     pthread_mutex_unlock(&run->lock);
+    return true;
 }
 
 /* The value an input port receives. Types that only now are known (any) are checked here. */
@@ -385,14 +386,12 @@ int tl_run_cancel(struct tl_exec *exec, const char *org, const struct tl_id *id,
         return err ? err : TL_ECONFLICT;
     }
     pthread_mutex_lock(&run->lock);
-    bool over = run->ended || run->stopping;
-    if (!over && reason && !run->cancel_reason)
+    if (!run->ended && !run->stopping && reason)
         run->cancel_reason = tl_strdup(reason);
     pthread_mutex_unlock(&run->lock);
-    if (!over)
-        tl_run_stop(run, TL_ECANCELLED, NULL, NULL);
+    bool stopped = tl_run_stop(run, TL_ECANCELLED, NULL, NULL);
     tl_run_unref(run);
-    return over ? TL_ECONFLICT : 0;
+    return stopped ? 0 : TL_ECONFLICT;
 }
 
 const char *tl_run_kind(const struct tl_run *run)

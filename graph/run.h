@@ -34,8 +34,9 @@ int tl_exec_new(const struct tl_exec_conf *conf, struct tl_exec **ret);
 void tl_exec_free(struct tl_exec *exec);
 /* Runs fn(arg) on an executor thread, ahead of nodes. For requests that compute or parse. TL_ENOMEM, or TL_EAGAIN where too much waits. */
 int tl_exec_post(struct tl_exec *exec, void (*fn)(void *arg), void *arg);
-/* Takes up all runs that had not ended. Returns how many, or an error. */
-int tl_exec_resume(struct tl_exec *exec);
+/* Takes up all runs that had not ended. Returns how many, or an error; *ret_failed says how many stay as they are, for what the store has of them does
+ * not serve. */
+int tl_exec_resume(struct tl_exec *exec, int *ret_failed);
 
 struct tl_run_req {
     const char *org, *sub;
@@ -45,7 +46,7 @@ struct tl_run_req {
     json_t *meta;          /* shared: public facts kept in the record ("canvas_id", "node_id", "capsule_id" …); may be NULL */
 };
 /* Makes the run and its run.queued event durable, then schedules it and calls started(arg, err, id) on the writer thread. 0, or an error and
- * started is not called. */
+ * started is not called: TL_ERATE where too many nodes are under way. */
 int tl_run_start(struct tl_exec *exec, const struct tl_run_req *req,
                  void (*started)(void *arg, int err, const struct tl_id *id), void *arg);
 /* The same, waiting until the run exists. */

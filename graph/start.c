@@ -90,6 +90,8 @@ static void first_done(void *arg, int err)
 
 int tl_run_start(struct tl_exec *exec, const struct tl_run_req *req, void (*started)(void *arg, int err, const struct tl_id *id), void *arg)
 {
+    if (!tl_exec_has_room(exec, req->plan->nwanted))
+        return TL_ERATE;
     struct tl_id id = tl_id_new();
     struct first *f = tl_calloc(1, sizeof(*f));
     if (!f)
@@ -101,7 +103,7 @@ int tl_run_start(struct tl_exec *exec, const struct tl_run_req *req, void (*star
         err = tl_journal_new(f->run, 1, false);
     if (!err) {
         f->doc = tl_json_text(req->doc);
-        f->record = tl_journal_record_text(f->run, "queued", 0, 1, NULL);
+        f->record = tl_journal_record_text(f->run, "queued", 0, 1, false);
         f->queued = (struct tl_event){
             .seq = 1, .text = tl_journal_event_text(f->run->id_text, 1, "run.queued", json_pack("{s:i}", "nodes", (int)req->plan->nwanted))};
         err = f->doc && f->record && f->queued.text ? tl_db_submit(exec->conf.db, put_first, f, first_done) : TL_ENOMEM;
@@ -263,17 +265,19 @@ static int scan_live(struct tl_txn *txn, void *arg)
     return tl_txn_scan(txn, &(struct tl_scan){.table = TL_TBL_RUN_LIVE}, collect_id, arg);
 }
 
-int tl_exec_resume(struct tl_exec *exec)
+int tl_exec_resume(struct tl_exec *exec, int *ret_failed)
 {
     struct ids ids = {0};
     int err = tl_db_read(exec->conf.db, scan_live, &ids), count = 0;
+    *ret_failed = 0;
     for (size_t i = 0; !err && i < ids.n; i++) {
         struct stored s = {.id = ids.id[i]};
-        err = tl_db_read(exec->conf.db, read_stored, &s);
-        if (!err)
-            err = resume_one(exec, &s);
+        int bad = tl_db_read(exec->conf.db, read_stored, &s);
+        if (!bad)
+            bad = resume_one(exec, &s);
         clear_stored(&s);
-        count += !err;
+        count += !bad;
+        *ret_failed += bad != 0;
     }
     free(ids.id);
     return err ? err : count;

@@ -92,7 +92,11 @@ struct tl_op_ctx {
     _Alignas(16) unsigned char priv[];
 };
 
-enum { TL_LIVE_BUCKETS = 1024, TL_POST_MAX = 10000 };
+enum {
+    TL_LIVE_BUCKETS = 1024,
+    TL_POST_MAX = 10000,
+    TL_LIVE_NODES_MAX = 500000, /* some 850 bytes each; a run beyond it is refused until others have ended */
+};
 
 struct tl_exec {
     struct tl_exec_conf conf;
@@ -110,6 +114,7 @@ struct tl_exec {
     struct tl_journal *timed, **timed_tail; /* journals that want a flush later, by due time */
     struct tl_run *live[TL_LIVE_BUCKETS];
     size_t nlive;
+    size_t live_nodes; /* of all live runs */
     size_t ncommits; /* commits under way that will come back here */
 };
 
@@ -118,6 +123,7 @@ void tl_exec_ready(struct tl_exec *exec, struct tl_task *task);
 struct tl_run *tl_exec_find(struct tl_exec *exec, const struct tl_id *id); /* a reference, or NULL */
 void tl_exec_add_live(struct tl_exec *exec, struct tl_run *run);           /* takes a reference of its own */
 void tl_exec_remove_live(struct tl_exec *exec, struct tl_run *run);
+bool tl_exec_has_room(struct tl_exec *exec, uint32_t nodes); /* for another run of so many */
 void tl_exec_commits(struct tl_exec *exec, int more); /* counts commits under way, up or down */
 void tl_exec_flush_later(struct tl_exec *exec, struct tl_journal *journal); /* journal->due_us is set */
 
@@ -126,7 +132,7 @@ int tl_run_new(struct tl_exec *exec, struct tl_plan *plan, struct tl_run **ret);
 struct tl_run *tl_run_ref(struct tl_run *run);
 void tl_run_unref(struct tl_run *run);
 void tl_run_begin(struct tl_run *run);                              /* queues the nodes that wait for nothing */
-void tl_run_stop(struct tl_run *run, int err, const char *node, const char *message); /* the first reason counts; cancels what runs */
+bool tl_run_stop(struct tl_run *run, int err, const char *node, const char *message); /* the first reason counts: true where this is it; cancels what runs */
 void tl_run_node_ended(struct tl_op_ctx *ctx);                      /* ctx is done; takes it */
 struct tl_run *tl_run_root(struct tl_run *run);
 
@@ -145,7 +151,7 @@ struct tl_event {
 };
 /* An event's text in the seed's order of fields (capsule-node-spec.md §5.3), takes payload; a record's text. Both owned, NULL on want of memory. */
 char *tl_journal_event_text(const char *run_id, uint64_t seq, const char *type, json_t *payload);
-char *tl_journal_record_text(struct tl_run *run, const char *status, double progress, uint64_t seq, const json_t *end_payload);
+char *tl_journal_record_text(struct tl_run *run, const char *status, double progress, uint64_t seq, bool ended);
 int tl_journal_put_event(struct tl_txn *txn, const struct tl_id *run, const struct tl_event *e);
 int tl_journal_new(struct tl_run *run, uint64_t seq, bool started);
 void tl_journal_free(struct tl_journal *journal);
@@ -165,7 +171,8 @@ struct tl_journal {
     char *message;
     const char *end_status;
     json_t *end_payload;
-    json_t *results;          /* [{"node","outputs","cached"}] for the next run.partial */
+    json_t *results;          /* lists of {"node","outputs","cached"}, one for each run.partial to come */
+    size_t results_bytes;     /* of the last list */
     struct tl_kept *kept;     /* results to be stored with the next commit */
     uint32_t *dirty;          /* nodes changed since the last run.progress */
     uint32_t ndirty;

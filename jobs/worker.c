@@ -46,7 +46,8 @@ static int start_process(struct tl_jobs *jobs, int sock, pid_t *ret)
     e |= posix_spawn_file_actions_adddup2(&fa, sock, WORKER_FD);
     e |= posix_spawnattr_setsigmask(&at, &none);
     e |= posix_spawnattr_setsigdefault(&at, &all);
-    e |= posix_spawnattr_setflags(&at, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    e |= posix_spawnattr_setpgroup(&at, 0); /* Ctrl-C in a terminal is for talos, which ends its workers itself */
+    e |= posix_spawnattr_setflags(&at, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
     if (e == 0)
         e = posix_spawn(ret, jobs->worker_path, &fa, &at, argv, envp);
     posix_spawnattr_destroy(&at);

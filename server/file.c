@@ -2,7 +2,6 @@
 
 #include "base/clock.h"
 #include "base/err.h"
-#include "base/hash.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "server/page.h"
@@ -94,70 +93,4 @@ void tl_file_clean_type(const char *type, char ret[TL_FILE_TYPE_MAX + 1])
     ret[n] = '\0';
     if (slashes != 1 || ret[0] == '/' || ret[n - 1] == '/')
         strcpy(ret, "application/octet-stream");
-}
-
-/* ---- media references ---- */
-
-struct owning {
-    const char *org, *sha256;
-    bool found;
-};
-
-static int names_it(void *arg, struct tl_bytes key, struct tl_bytes value)
-{
-    struct owning *o = arg;
-    (void)key;
-    o->found = memmem(value.data, value.len, o->sha256, 2 * TL_SHA256_LEN) != NULL;
-    return o->found;
-}
-
-static int find_owner(struct tl_txn *txn, void *arg)
-{
-    struct owning *o = arg;
-    struct tl_org_key prefix;
-    tl_org_key(&prefix, o->org, NULL);
-    int err = tl_txn_scan(txn, &(struct tl_scan){.table = TL_TBL_FILE, .prefix = prefix.b, .prefix_len = prefix.len}, names_it, o);
-    return err < 0 ? err : 0;
-}
-
-static int check_one(struct tl_db *db, const char *org, const char *sha256, const char *path, struct tl_diag *diag)
-{
-    uint8_t raw[TL_SHA256_LEN];
-    char lower[TL_SHA256_HEX];
-    struct owning o = {.org = org, .sha256 = lower};
-    int err = 0;
-    if (tl_unhex(sha256, raw, sizeof(raw))) {
-        tl_hex(raw, sizeof(raw), lower);
-        err = tl_db_read(db, find_owner, &o);
-    }
-    if (err == 0 && !o.found)
-        tl_diag_add(diag, NULL, NULL, path, "is not a file of this organisation; upload it first (POST /api/v1/files)");
-    return err;
-}
-
-int tl_file_check_media(struct tl_db *db, const char *org, const json_t *j, const char *path, struct tl_diag *diag)
-{
-    const char *sha256 = tl_json_str(j, "sha256"), *key;
-    json_t *value;
-    int err = 0;
-    if (sha256 && tl_json_str(j, "kind"))
-        return check_one(db, org, sha256, path, diag);
-    struct tl_str at TL_CLEANUP(tl_str_clear) = {0};
-    json_object_foreach((json_t *)(uintptr_t)j, key, value)
-    {
-        if (err < 0 || !(json_is_object(value) || json_is_array(value)))
-            continue;
-        at.len = 0;
-        tl_str_printf(&at, "%s.%s", path, key);
-        err = at.err ? at.err : tl_file_check_media(db, org, value, at.data, diag);
-    }
-    for (size_t i = 0; err == 0 && json_is_array(j) && i < json_array_size(j); i++) {
-        value = json_array_get(j, i);
-        if (!json_is_object(value) && !json_is_array(value))
-            continue;
-        at.len = 0;
-        tl_str_printf(&at, "%s[%zu]", path, i);
-        err = at.err ? at.err : tl_file_check_media(db, org, value, at.data, diag);
-    }
-    return err;
 }

@@ -2,7 +2,6 @@
 #ifndef TL_SERVER_FILE_H
 #define TL_SERVER_FILE_H
 
-#include "base/diag.h"
 #include "base/id.h"
 #include "base/json.h"
 #include "store/db.h"
@@ -25,9 +24,5 @@ int tl_file_list(struct tl_db *db, const char *org, const struct tl_id *before, 
 void tl_file_clean_name(const char *name, char *ret);
 /* "type/subtype" in lower case without parameters; application/octet-stream for anything else. */
 void tl_file_clean_type(const char *type, char ret[TL_FILE_TYPE_MAX + 1]);
-
-/* Reports each media reference in j (a graph or inputs) whose blob is no file of org: a hash alone gives no right to its bytes. 0 or a negative error of
- * the store. */
-int tl_file_check_media(struct tl_db *db, const char *org, const json_t *j, const char *path, struct tl_diag *diag);
 
 #endif

@@ -226,7 +226,6 @@ int tl_http_new(struct tl_server *srv, struct tl_http **ret)
     http->now_ms = mono_ms();
     http->heartbeat_ms = srv->conf.heartbeat_ms > 0 ? srv->conf.heartbeat_ms : 15000;
     http->laggard_ms = srv->conf.laggard_ms > 0 ? srv->conf.laggard_ms : 15000;
-    http->batch.pad = LWS_PRE;
     pthread_mutex_init(&http->lock, NULL);
     lws_set_log_level(0, NULL);
     unsigned connections = connection_limit();

@@ -5,7 +5,6 @@
 #include "base/err.h"
 #include "capsules/doors.h"
 #include "server/etag.h"
-#include "server/file.h"
 #include "server/idem.h"
 #include "server/page.h"
 #include "server/routes.h"
@@ -227,8 +226,6 @@ static void validate(struct tl_req *req)
         return;
     }
     err = tl_cap_check_canvas(srv->conf.services, req->claims.org, graph, req->admin, &diag);
-    if (err == 0 || err == TL_EINVAL)
-        err = tl_file_check_media(srv->conf.db, req->claims.org, graph, "$", &diag);
     if (err < 0 && err != TL_EINVAL) {
         tl_reply_err(req, err, NULL);
         return;
@@ -267,10 +264,8 @@ static void run(struct tl_req *req)
         meta = json_pack("{s:s}", "canvas_id", req->params[0]);
         err = doc && meta ? tl_cap_replan(srv->conf.services, req->claims.org, TL_KIND_CANVAS, doc, &plan, &diag) : TL_ENOMEM;
     }
-    if (err == 0 || err == TL_EINVAL) {
-        int media = graph ? tl_file_check_media(srv->conf.db, req->claims.org, graph, "$", &diag) : 0;
-        err = media < 0 ? media : tl_diag_any(&diag) ? TL_EINVAL : err;
-    }
+    if (!err && tl_diag_any(&diag))
+        err = TL_EINVAL;
     if (err < 0)
         tl_reply_diag(req, err, &diag);
     else

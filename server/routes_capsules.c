@@ -1,7 +1,6 @@
 /* The catalog, and capsule calls as the seed has them (capsule-node-spec.md §5). */
 #include "base/err.h"
 #include "capsules/doors.h"
-#include "server/file.h"
 #include "server/idem.h"
 #include "server/routes.h"
 #include "server/runview.h"
@@ -117,9 +116,8 @@ static void instantiate(struct tl_req *req)
 {
     static const char *const keys[] = {"name", "inputs", NULL};
     struct tl_diag diag TL_CLEANUP(tl_diag_clear) = {0};
-    struct tl_server *srv = req->srv;
     TL_AUTO_JSON json_t *body = NULL, *template = NULL, *graph = NULL;
-    int err = tl_cat_template(srv->conf.catalog, req->params[0], &template);
+    int err = tl_cat_template(req->srv->conf.catalog, req->params[0], &template);
     if (err < 0) {
         reply_one(req, err, NULL);
         return;
@@ -134,7 +132,7 @@ static void instantiate(struct tl_req *req)
             tl_diag_add(&diag, NULL, NULL, "$.inputs", "must be an object");
         graph = json_deep_copy(json_object_get(template, "graph"));
         fill(graph, inputs, &diag);
-        err = graph ? tl_file_check_media(srv->conf.db, req->claims.org, inputs, "$.inputs", &diag) : TL_ENOMEM;
+        err = graph ? 0 : TL_ENOMEM;
     }
     if (!err && tl_diag_any(&diag))
         err = TL_EINVAL;
@@ -174,12 +172,6 @@ static void call(struct tl_req *req)
     }
     if (!err)
         err = tl_cap_call_plan(srv->conf.services, req->claims.org, body, graph, req->admin, &doc, &meta, &plan, &diag);
-    if (err == 0 || err == TL_EINVAL) {
-        int media = tl_file_check_media(srv->conf.db, req->claims.org, body, "$", &diag);
-        if (media == 0 && graph)
-            media = tl_file_check_media(srv->conf.db, req->claims.org, graph, "$canvas", &diag);
-        err = media < 0 ? media : tl_diag_any(&diag) ? TL_EINVAL : err;
-    }
     if (err == TL_ENOTFOUND && tl_diag_any(&diag))
         err = TL_EINVAL; /* a node that cannot be there for want of its name is not an unknown one */
     if (err < 0)

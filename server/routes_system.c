@@ -118,6 +118,10 @@ static void logged_in(void *arg, int err, const char session[TL_SECRET_TEXT])
 
 static void login(struct tl_req *req)
 {
+    if (req->method == TL_M_HEAD) { /* whoever only looks at an address does not use it up */
+        tl_reply_empty(req, 200);
+        return;
+    }
     int err = tl_auth_login(req->srv->conf.db, tl_req_query(req, "code"), logged_in, tl_req_ref(req));
     if (err < 0)
         logged_in(req, err, NULL);

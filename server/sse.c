@@ -2,7 +2,6 @@
 #include "server/conn.h"
 
 #include <errno.h>
-#include <string.h>
 #include <sys/socket.h>
 
 static struct tl_conn *conn_of(struct tl_follower *f)
@@ -43,19 +42,14 @@ int tl_sse_writeable(struct tl_conn *c)
 {
     struct tl_http *http = c->http;
     struct tl_stream_batch *b = &http->batch;
-    b->pad = 0;
+    b->pad = LWS_PRE; /* libwebsockets writes its own bytes in front of what it is given */
     if (tl_stream_read(http->srv->conf.db, c->stream, TL_STREAM_SSE, b) < 0)
         return -1;
-    bool due = http->now_ms - c->wrote_ms >= http->heartbeat_ms;
-    if (b->n == 0 && due)
+    if (b->n == 0 && http->now_ms - c->wrote_ms >= http->heartbeat_ms)
         tl_str_puts(&b->text, ": still here\n\n");
-    /* libwebsockets writes its own bytes in front of what it is given. */
-    for (size_t at = 0; at < b->text.len;) {
-        size_t n = b->text.len - at < TL_HTTP_SEND ? b->text.len - at : TL_HTTP_SEND;
-        memcpy(http->out + LWS_PRE, b->text.data + at, n);
-        if (lws_write(c->wsi, http->out + LWS_PRE, n, LWS_WRITE_HTTP) < 0)
+    if (b->text.len > LWS_PRE) {
+        if (lws_write(c->wsi, (unsigned char *)b->text.data + LWS_PRE, b->text.len - LWS_PRE, LWS_WRITE_HTTP) < 0)
             return -1;
-        at += n;
         c->wrote_ms = http->now_ms;
     }
     if (c->stream->over)

@@ -6,7 +6,7 @@
 #include "graph/run.h"
 #include "server/runview.h"
 
-#include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 /* Only the seven types of the seed are written into journals, and "type" stands before "payload" in every stored event. */
@@ -83,36 +83,65 @@ struct reading {
     struct tl_stream_batch *batch;
 };
 
+static void pad(struct tl_stream_batch *b)
+{
+    static const char zeros[64];
+    tl_str_add(&b->text, zeros, b->pad < sizeof(zeros) ? b->pad : sizeof(zeros));
+}
+
+/* Appends the bytes from..to of part, counted in a text in which it begins at *at; moves *at behind it. */
+static void add_window(struct tl_str *s, size_t from, size_t to, size_t *at, const char *part, size_t len)
+{
+    size_t begin = from > *at ? from - *at : 0, end = to > *at ? to - *at : 0;
+    end = end < len ? end : len;
+    if (begin < end)
+        tl_str_add(s, part + begin, end - begin);
+    *at += len;
+}
+
 static int visit(void *arg, uint64_t seq, const char *json, size_t len)
 {
     struct reading *r = arg;
     struct tl_stream_batch *b = r->batch;
-    static const char zeros[64];
-    size_t type_len;
+    struct tl_stream *s = r->stream;
+    size_t type_len, head_len = 0, at = 0;
     const char *type = tl_event_type(json, len, &type_len);
-    if (r->form == TL_STREAM_SSE) {
-        tl_str_printf(&b->text, "id: %llu\nevent: %.*s\ndata: ", (unsigned long long)seq, (int)type_len, type);
-        tl_str_add(&b->text, json, len);
-        tl_str_puts(&b->text, "\n\n");
-    } else {
-        tl_str_add(&b->text, zeros, b->pad < sizeof(zeros) ? b->pad : sizeof(zeros));
-        b->events[b->n].at = b->text.len;
-        b->events[b->n].len = len;
-        tl_str_add(&b->text, json, len);
-    }
+    char head[160];
+    bool sse = r->form == TL_STREAM_SSE;
+    if (sse)
+        head_len = (size_t)snprintf(head, sizeof(head), "id: %llu\nevent: %.*s\ndata: ", (unsigned long long)seq,
+                                    type_len < 64 ? (int)type_len : 0, type);
+    else
+        pad(b);
+    size_t whole = head_len + len + (sse ? 2 : 0), from = s->skip, room = TL_STREAM_PIECE - b->size;
+    size_t to = whole - from > room ? from + room : whole, before = b->text.len;
+    add_window(&b->text, from, to, &at, head, head_len);
+    add_window(&b->text, from, to, &at, json, len);
+    add_window(&b->text, from, to, &at, "\n\n", sse ? 2 : 0);
     if (b->text.err)
         return TL_ENOMEM;
+    b->pieces[b->n].at = before;
+    b->pieces[b->n].len = to - from;
+    b->pieces[b->n].first = from == 0;
+    b->pieces[b->n].last = to == whole;
     b->n++;
-    r->stream->cursor = seq;
-    r->stream->over = tl_event_terminal(type, type_len);
-    return r->stream->over || b->n == TL_STREAM_EVENTS || b->text.len >= TL_STREAM_CHUNK;
+    b->size += to - from;
+    s->skip = to == whole ? 0 : to;
+    if (s->skip)
+        return 1;
+    s->cursor = seq;
+    s->over = tl_event_terminal(type, type_len);
+    return s->over || b->n == TL_STREAM_EVENTS || b->size >= TL_STREAM_CHUNK;
 }
 
 int tl_stream_read(struct tl_db *db, struct tl_stream *s, enum tl_stream_form form, struct tl_stream_batch *batch)
 {
     struct reading r = {.stream = s, .form = form, .batch = batch};
     batch->n = 0;
+    batch->size = 0;
     batch->text.len = 0;
+    if (form == TL_STREAM_SSE)
+        pad(batch);
     if (s->over)
         return 0;
     int err = tl_events_read(db, &s->run, s->cursor, visit, &r);

@@ -13,11 +13,13 @@
 enum {
     TL_STREAM_CHUNK = 16 * 1024, /* events are gathered up to this many bytes per write */
     TL_STREAM_EVENTS = 256,      /* and up to this many events */
+    TL_STREAM_PIECE = 60 * 1024, /* a longer event is sent in pieces, so that no client makes the server hold more */
 };
 
 struct tl_stream {
     struct tl_id run;
-    uint64_t cursor; /* seq of the last event read */
+    uint64_t cursor; /* seq of the last event read whole */
+    size_t skip;     /* bytes of the next one that have been read already */
     bool over;       /* the terminal event has been read: nothing follows */
 };
 
@@ -30,18 +32,20 @@ void tl_stream_free(struct tl_stream *s); /* NULL accepted */
 
 enum tl_stream_form { TL_STREAM_SSE, TL_STREAM_WS };
 
-/* Where the events of one read lie in its text. */
+/* What one read gave. */
 struct tl_stream_batch {
     struct tl_str text;
-    size_t pad; /* bytes left free before each event */
+    size_t pad;  /* bytes left free before each piece (WS), or before the text (SSE) */
+    size_t size; /* bytes of events in text */
     size_t n;
     struct {
         size_t at, len;
-    } events[TL_STREAM_EVENTS];
+        bool first, last; /* of its event */
+    } pieces[TL_STREAM_EVENTS];
 };
 
-/* Reads what follows the cursor, at most a chunk (but at least one event where there is one), and moves the cursor. SSE: the text is ready to be
- * sent. WS: each event lies at events[i]. batch->text is emptied first; its memory is kept. */
+/* Reads what follows the cursor, at most a chunk, but at least a piece of an event where there is one, and moves the cursor. SSE: the text from
+ * pad on is ready to be sent. WS: each piece lies at pieces[i]. batch->text is emptied first; its memory is kept. */
 int tl_stream_read(struct tl_db *db, struct tl_stream *s, enum tl_stream_form form, struct tl_stream_batch *batch);
 
 /* Whether an event type ends a run. */

@@ -208,7 +208,7 @@ int tl_ws_writeable(struct tl_conn *c)
     struct tl_stream_batch *b = &http->batch;
     c->blocked = false;
     c->patience = 0;
-    if (ws->answer) {
+    if (ws->answer && !c->stream->skip) { /* not in the middle of a message */
         TL_AUTO_FREE char *text = ws->answer;
         ws->answer = NULL;
         if (write_frame(c, text, strlen(text), LWS_WRITE_TEXT) < 0)
@@ -218,7 +218,8 @@ int tl_ws_writeable(struct tl_conn *c)
     if (tl_stream_read(http->srv->conf.db, c->stream, TL_STREAM_WS, b) < 0)
         return -1;
     for (size_t i = 0; i < b->n; i++)
-        if (lws_write(c->wsi, (unsigned char *)b->text.data + b->events[i].at, b->events[i].len, LWS_WRITE_TEXT) < 0)
+        if (lws_write(c->wsi, (unsigned char *)b->text.data + b->pieces[i].at, b->pieces[i].len,
+                      (enum lws_write_protocol)lws_write_ws_flags(LWS_WRITE_TEXT, b->pieces[i].first, b->pieces[i].last)) < 0)
             return -1;
     if (b->n)
         c->wrote_ms = http->now_ms;

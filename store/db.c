@@ -9,7 +9,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -63,16 +62,19 @@ static size_t usual_map(void)
 #endif
 }
 
+/* A record lock, not flock: a child between fork and exec would hold that one too, after its parent was killed. The other side of it: closing any
+ * descriptor of the file gives it up, so it comes after enlist(). */
 static int take_lock(struct tl_db *db, const char *dir)
 {
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     TL_AUTO_FREE char *path = tl_fs_join(dir, "lock");
     if (!path)
         return TL_ENOMEM;
     db->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, TL_FILE_MODE);
     if (db->lock_fd < 0)
         return tl_err_from_errno(errno);
-    if (flock(db->lock_fd, LOCK_EX | LOCK_NB) < 0)
-        return errno == EWOULDBLOCK ? TL_EBUSY : tl_err_from_errno(errno);
+    if (fcntl(db->lock_fd, F_SETLK, &whole) < 0)
+        return errno == EACCES || errno == EAGAIN ? TL_EBUSY : tl_err_from_errno(errno);
     return 0;
 }
 
@@ -208,14 +210,14 @@ static int open_all(struct tl_db *db, const char *dir, size_t map)
     int err = file ? 0 : TL_ENOMEM;
     if (!err && create)
         err = tl_fs_mkdirs(dir);
-    if (!err && (db->flags & TL_DB_EXCLUSIVE))
-        err = take_lock(db, dir);
     if (!err && create)
         err = tl_fs_mkdirs(path);
     if (!err && !create && stat(file, &st) < 0)
         err = tl_err_from_errno(errno);
     if (!err)
         err = enlist(db, path);
+    if (!err && (db->flags & TL_DB_EXCLUSIVE))
+        err = take_lock(db, dir);
     if (!err)
         err = open_env(db, path, map);
     if (!err)
@@ -264,8 +266,8 @@ void tl_db_close(struct tl_db *db)
         mdb_txn_abort(db->pool[i]);
     if (db->env)
         mdb_env_close(db->env);
-    delist(db);
     tl_close_fd(&db->lock_fd);
+    delist(db);
     pthread_cond_destroy(&db->queue_more);
     pthread_mutex_destroy(&db->queue_lock);
     pthread_mutex_destroy(&db->pool_lock);
@@ -282,18 +284,43 @@ bool tl_db_exclusive(const struct tl_db *db)
     return db->flags & TL_DB_EXCLUSIVE;
 }
 
+/* LMDB takes the number of the last commit first and then what that commit left, from one of two places by turns. Where a whole commit ends and another begins
+ * between the two, the place holds that later commit, which may not be on disk yet, and the next snapshot would be an older one. Too late only in a thread
+ * that was held up for so long; so it looks again. */
+static bool is_whole(struct tl_db *db, MDB_txn *mdb, uint64_t ended_before)
+{
+    MDB_envinfo info;
+#ifndef __SANITIZE_THREAD__ /* which has no fences, and whose atomics are one */
+    atomic_thread_fence(memory_order_seq_cst);
+#endif
+    return atomic_load(&db->commits_begun) < ended_before + 2 && mdb_env_info(db->env, &info) == 0 &&
+           info.me_last_txnid <= mdb_txn_id(mdb) + 1; /* commits of other processes */
+}
+
+static int renew(struct tl_db *db, MDB_txn **mdb)
+{
+    int rc = 0;
+    for (int i = 0; i < TL_DB_SNAPSHOT_TRIES; i++) {
+        uint64_t ended = atomic_load(&db->commits_ended);
+        rc = *mdb ? mdb_txn_renew(*mdb) : mdb_txn_begin(db->env, NULL, MDB_RDONLY, mdb);
+        if (rc || is_whole(db, *mdb, ended))
+            return rc;
+        mdb_txn_reset(*mdb);
+    }
+    return MDB_READERS_FULL; /* never seen: the thread would have to be held up every time */
+}
+
 int tl_db_begin_read(struct tl_db *db, struct tl_txn *txn)
 {
     *txn = (struct tl_txn){.db = db};
     pthread_mutex_lock(&db->pool_lock);
     MDB_txn *mdb = db->pooled ? db->pool[--db->pooled] : NULL;
     pthread_mutex_unlock(&db->pool_lock);
-    int rc = mdb ? mdb_txn_renew(mdb) : mdb_txn_begin(db->env, NULL, MDB_RDONLY, &mdb);
+    int dead, rc = renew(db, &mdb);
+    if (rc == MDB_READERS_FULL && !mdb && mdb_reader_check(db->env, &dead) == 0)
+        rc = renew(db, &mdb);
     if (rc && mdb)
         mdb_txn_abort(mdb);
-    int dead;
-    if (rc == MDB_READERS_FULL && mdb_reader_check(db->env, &dead) == 0)
-        rc = mdb_txn_begin(db->env, NULL, MDB_RDONLY, &mdb);
     if (!rc)
         txn->mdb = mdb;
     return tl_db_err(rc);

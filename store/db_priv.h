@@ -12,6 +12,7 @@
 enum {
     TL_DB_READ_POOL = 64,      /* read transactions kept for reuse */
     TL_DB_MAX_READERS = 1024,  /* read transactions at once, of all processes */
+    TL_DB_SNAPSHOT_TRIES = 1000,
     TL_DB_QUEUE_MAX = 100000,  /* writes that may wait */
     TL_DB_BATCH_BYTES = 32 << 20, /* values put after which a commit is due, so that a batch stays in memory */
 };
@@ -56,6 +57,7 @@ struct tl_db {
     bool writer_runs;
     _Atomic int failed; /* TL_EIO or TL_EFULL after which nothing is written, or 0 */
     _Atomic uint64_t commits, writes;
+    _Atomic uint64_t commits_begun, commits_ended; /* also those that fail */
 };
 
 /* tl_db_open with a map of another size than the usual one (tests of a full map). */

@@ -101,7 +101,9 @@ again:
         mdb_txn_abort(batch.mdb);
         return 0;
     }
+    atomic_fetch_add(&db->commits_begun, 1);
     int err = commit_err(db, mdb_txn_commit(batch.mdb));
+    atomic_fetch_add(&db->commits_ended, 1);
     if (err)
         fail_for_good(db, err);
     else

@@ -79,7 +79,7 @@ bool tl_wk_cancelled(struct tl_wk_job *job)
     if (err < 0 && err != TL_EAGAIN)
         job->cancelled = true; /* nobody is left to work for */
     struct tl_frame f;
-    while ((err = tl_frame_next(&job->reader, &f)) == 0) {
+    while (tl_frame_next(&job->reader, &f) == 0) {
         const char *type = tl_json_str(f.json, "type"), *id = tl_json_str(f.json, "job_id");
         if (type && id && strcmp(type, "cancel") == 0 && strcmp(id, job->id) == 0)
             job->cancelled = true;

@@ -1,9 +1,10 @@
 #include "capsules/craft/color.h"
+
+#include "base/hash.h"
 #include "capsules/craft/num.h"
 
 #include <math.h>
 #include <stdio.h>
-#include <string.h>
 
 #define DEGREE (3.14159265358979323846 / 180.0)
 
@@ -81,25 +82,14 @@ void tl_lab_hex(struct tl_lab v, char ret[TL_HEX_TEXT])
     snprintf(ret, TL_HEX_TEXT, "#%02X%02X%02X", byte[0], byte[1], byte[2]);
 }
 
-static int nibble(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 bool tl_lab_from_hex(const char *hex, struct tl_lab *ret)
 {
     double rgb[3];
-    if (!hex || strlen(hex) != 7 || hex[0] != '#')
+    uint8_t byte[3];
+    if (!hex || hex[0] != '#' || !tl_unhex(hex + 1, byte, 3))
         return false;
     for (int i = 0; i < 3; i++) {
-        int high = nibble(hex[1 + 2 * i]), low = nibble(hex[2 + 2 * i]);
-        if (high < 0 || low < 0)
-            return false;
-        double v = (high * 16 + low) / 255.0;
+        double v = byte[i] / 255.0;
         rgb[i] = v <= 0.04045 ? v / 12.92 : pow((v + 0.055) / 1.055, 2.4);
     }
     double l = cbrt(0.4122214708 * rgb[0] + 0.5363325363 * rgb[1] + 0.0514459929 * rgb[2]);

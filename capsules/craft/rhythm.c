@@ -8,10 +8,15 @@
 
 static const double shortest = 0.4, longest = 600;
 
+double tl_rhythm_length(double duration)
+{
+    return tl_craft_clamp(pow(duration / 60, 0.12), 0.75, 1.3);
+}
+
 double tl_rhythm_base(double base_sec, double pace, double pace_gain, double duration, double clip_sec,
                       double clip_pull)
 {
-    double base = base_sec * exp(-pace_gain * pace) * tl_craft_clamp(pow(duration / 60, 0.12), 0.75, 1.3);
+    double base = base_sec * exp(-pace_gain * pace) * tl_rhythm_length(duration);
     if (clip_sec > 0)
         base = exp(tl_craft_mix(log(base), log(tl_craft_clamp(clip_sec, shortest, longest)), clip_pull));
     return tl_craft_clamp(base, shortest, longest);

@@ -14,8 +14,9 @@ struct tl_rhythm {
     size_t n;
 };
 
-/* What a capsule's usual shot becomes here: pace -1 (slow) to 1 (fast), a longer scene breathes a little longer ((duration / 60)^0.12, between 0.75 and
- * 1.3), a clip's own mean shot pulls it geometrically. Between 0.4 and 600 s, longer than the scene where
+/* How much longer shots are in a scene of this duration: (duration / 60)^0.12, between 0.75 and 1.3. */
+double tl_rhythm_length(double duration);
+/* What a capsule's usual shot becomes here: pace -1 (slow) to 1 (fast), a longer scene breathes a little longer, a clip's own mean shot pulls it geometrically. Between 0.4 and 600 s, longer than the scene where
  * it is brief. clip_sec 0: no clip. */
 double tl_rhythm_base(double base_sec, double pace, double pace_gain, double duration, double clip_sec,
                       double clip_pull);

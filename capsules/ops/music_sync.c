@@ -1,4 +1,4 @@
-/* music.sync: cuts fall on beats: so many beats to a shot as the curve says, fewer where it is high; what is not synchronised drifts off the beat. */
+/* music.sync: cuts fall on beats: so many beats to a shot as the curve says, fewer where it is high, more in a long scene; what is not synchronised drifts off the beat. */
 #include "capsules/craft/op.h"
 
 #include <math.h>
@@ -30,13 +30,13 @@ static const struct tl_param params[] = {
 struct sync {
     const double *beat, *curve;
     size_t nbeats, ncurve;
-    double duration, calm, high, faster, drift;
+    double duration, calm, high, longer, drift;
     uint64_t seed;
 };
 
 static double beats_at(const struct sync *s, double c)
 {
-    return tl_craft_clamp(tl_craft_mix(s->calm, s->high, c) * s->faster, 1, 32);
+    return tl_craft_clamp(tl_craft_mix(s->calm, s->high, c) * s->longer, 1, 32);
 }
 
 /* The cuts into cut (nbeats of them at most), drifted. */
@@ -67,7 +67,8 @@ static int run(struct tl_op_ctx *ctx)
     struct sync s = {.beat = beat, .curve = c.v, .nbeats = n, .ncurve = c.n, .duration = duration};
     s.calm = tl_op_param_number(ctx, "calm_beats");
     s.high = tl_op_param_number(ctx, "high_beats");
-    s.faster = exp(-tl_op_param_number(ctx, "pace_gain") * tl_craft_in(ctx, "pace", 0, -1, 1));
+    s.longer =
+        exp(-tl_op_param_number(ctx, "pace_gain") * tl_craft_in(ctx, "pace", 0, -1, 1)) * tl_rhythm_length(duration);
     s.drift = (1 - sync) * period * 0.45;
     s.seed = tl_craft_seed(tl_op_input_text(ctx, "seed"));
     cut = tl_calloc(n + 1, sizeof(*cut));
@@ -100,7 +101,7 @@ static int run(struct tl_op_ctx *ctx)
 
 const struct tl_op tl_op_music_sync = {
     .name = "music.sync",
-    .revision = 1,
+    .revision = 2,
     .flags = TL_CRAFT,
     .title = "Cut to the music",
     .doc = "Cuts on beats",

@@ -153,6 +153,7 @@ test('what only the server may say cannot be said', async () => {
 test('the login address works once; its cookie reads, and writes only from this origin', async () => {
   const path = /http:\/\/[^/]+(\/login\?code=[\w-]+)/.exec(t.server.out)[1];
   const origin = `http://127.0.0.1:${t.server.port}`;
+  assert.equal((await t.server.request('HEAD', path, { auth: null })).headers['set-cookie'], undefined, 'looking does not use it up');
   const first = await t.server.request('GET', path, { auth: null });
   assert.equal(first.status, 303);
   assert.equal(first.headers.location, '/');

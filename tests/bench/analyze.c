@@ -121,7 +121,7 @@ int main(int argc, char **argv)
     char dir[] = "/tmp/talos-bench-XXXXXX", command[64];
     if (argc < 2 || tl_hash_init() < 0 || !mkdtemp(dir))
         return 2;
-    int status = compare(dir, argv[1], argc > 2 ? atoi(argv[2]) : 3);
+    int status = compare(dir, argv[1], argc > 2 ? (int)strtol(argv[2], NULL, 10) : 3);
     snprintf(command, sizeof(command), "rm -rf %s", dir);
     return system(command) == 0 ? status : 1;
 }

@@ -1,5 +1,5 @@
 // Copies the built-in catalog and plants a random string of its own in every private field of every capsule: node ids, edge ids, labels, prompts, hint texts of branches that are
-// never taken. What the capsules do stays the same. Usage: node plant.mjs TO  (writes TO/catalog/… and TO/canaries.json)
+// never taken. One capsule also gets a parameter for administrators, which no built-in has (admin.test.mjs). What the capsules do stays the same. Usage: node plant.mjs TO  (writes TO/catalog/… and TO/canaries.json)
 import crypto from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
@@ -38,11 +38,23 @@ function plant(graph, capsule) {
   }
 }
 
+// A parameter for administrators in the place of a number that is fixed: with its default nothing changes.
+const adminOnly = { capsule: 'lee-junho', param: 'frame_balance', port: 'symmetry' };
+function plantParameter(file, graph) {
+  const spec = JSON.parse(fs.readFileSync(file, 'utf8')), target = graph.nodes.find((n) => n.type === 'style.compose');
+  const { [adminOnly.port]: fixed, ...rest } = target.data.inputs;
+  spec.exposedParams[adminOnly.param] = { type: 'number', min: 0, max: 1, step: 0.04, default: fixed, visibility: 'admin' };
+  target.data.inputs = rest;
+  graph.edges.push({ id: 'admin', source: graph.nodes.find((n) => n.type === 'graph.input').id, sourceHandle: `param.${adminOnly.param}`, target: target.id, targetHandle: adminOnly.port });
+  fs.writeFileSync(file, JSON.stringify(spec));
+}
+
 fs.rmSync(to, { recursive: true, force: true });
 fs.cpSync(from, path.join(to, 'catalog'), { recursive: true, filter: (file) => fs.statSync(file).isDirectory() || file.endsWith('.json') });
 for (const id of fs.readdirSync(path.join(to, 'catalog/auteur'))) {
   const file = path.join(to, 'catalog/auteur', id, 'private.json');
   const graph = JSON.parse(fs.readFileSync(file, 'utf8'));
+  if (id === adminOnly.capsule) plantParameter(path.join(to, 'catalog/auteur', id, 'spec.json'), graph);
   plant(graph, id);
   fs.writeFileSync(file, JSON.stringify(graph));
 }

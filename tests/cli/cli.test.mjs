@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
+import net from 'node:net';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { Server, program, talos, tempDir } from '../crash/server.mjs';
@@ -191,6 +192,42 @@ describe('beside a server', () => {
       if (text.includes('"run.completed"')) break;
     }
     assert.deepEqual(seen, again);
+  });
+
+  test('run --server goes on where its connection broke', async () => {
+    const many = path.join(work, 'many.json');
+    const nodes = Array.from({ length: 2000 }, (_, i) => ({ id: `n${i}`, type: 'text.analyze', data: { inputs: { text: `${script} ${i}` } } }));
+    fs.writeFileSync(many, JSON.stringify({ nodes, edges: [] }));
+    let breaks = 0;
+    // Passes on, and breaks every stream after some bytes, three times.
+    const proxy = net.createServer((client) => {
+      const upstream = net.connect(server.port, '127.0.0.1');
+      const end = () => { client.destroy(); upstream.destroy(); };
+      let stream = false;
+      let bytes = 0;
+      client.on('data', (part) => { stream ||= part.includes('/stream'); upstream.write(part); }).on('error', end).on('close', end);
+      upstream.on('data', (part) => {
+        bytes += part.length;
+        if (stream && breaks < 3 && bytes > 2000) {
+          breaks++;
+          client.write(part.subarray(0, part.length >> 1));
+          setImmediate(end);
+        } else {
+          client.write(part);
+        }
+      }).on('error', end).on('close', end);
+    });
+    await new Promise((done) => proxy.listen(0, '127.0.0.1', done));
+    const child = spawn(program, ['run', many, '--json', '--server', `127.0.0.1:${proxy.address().port}`, '--token', server.token], { stdio: ['ignore', 'pipe', 'pipe'] });
+    let out = '';
+    child.stdout.setEncoding('utf8').on('data', (part) => { out += part; });
+    const status = await new Promise((done) => child.on('close', done));
+    proxy.close();
+    assert.equal(status, 0);
+    assert.equal(breaks, 3);
+    const seen = events(out);
+    assert.deepEqual(seen.map((e) => e.seq), seen.map((_, i) => i + 1));
+    assert.equal(seen.at(-1).type, 'run.completed');
   });
 
   test('run --server: refused without a token, 6; invalid, 2; unreachable, 6', () => {

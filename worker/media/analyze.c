@@ -92,7 +92,7 @@ static int on_picture(void *arg, AVFrame *frame, double t)
 {
     struct analysis *a = arg;
     int err = tl_wk_grid_take(&a->gridder, frame, &a->grid);
-    double score;
+    double score = 0;
     if (err == 0)
         err = tl_wk_shots_add(a->shots, &a->grid, t, &score);
     if (err < 0)

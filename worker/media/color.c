@@ -1,9 +1,10 @@
 #include "worker/media/color.h"
 
+#include "base/hash.h"
+
 #include <math.h>
 #include <pthread.h>
 #include <stdio.h>
-#include <string.h>
 
 float tl_wk_srgb_decode(float v)
 {
@@ -104,25 +105,11 @@ float tl_wk_hue_distance(float a, float b)
     return d > 180 ? 360 - d : d;
 }
 
-static int hex_digit(char c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
-
 bool tl_wk_hex_parse(const char *text, struct tl_lab *ret)
 {
     uint8_t v[3];
-    if (!text || text[0] != '#' || strlen(text) != 7)
+    if (!text || text[0] != '#' || !tl_unhex(text + 1, v, 3))
         return false;
-    for (int i = 0; i < 3; i++) {
-        int high = hex_digit(text[1 + 2 * i]), low = hex_digit(text[2 + 2 * i]);
-        if (high < 0 || low < 0)
-            return false;
-        v[i] = (uint8_t)(high * 16 + low);
-    }
     *ret = tl_wk_lab_from_srgb8(v[0], v[1], v[2]);
     return true;
 }

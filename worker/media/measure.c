@@ -12,11 +12,11 @@ void tl_wk_rgb_lab(const uint8_t *rgb, int stride, int width, int height, struct
         for (int cx = 0; cx < TL_GRID_W; cx++) {
             int x0 = cx * width / TL_GRID_W, x1 = (cx + 1) * width / TL_GRID_W, y0 = cy * height / TL_GRID_H,
                 y1 = (cy + 1) * height / TL_GRID_H;
-            unsigned sum[3] = {0}, n = 0;
             x1 = x1 > x0 ? x1 : x0 + 1;
             y1 = y1 > y0 ? y1 : y0 + 1;
+            unsigned sum[3] = {0}, n = (unsigned)(x1 - x0) * (unsigned)(y1 - y0);
             for (int y = y0; y < y1; y++)
-                for (int x = x0; x < x1; x++, n++)
+                for (int x = x0; x < x1; x++)
                     for (int c = 0; c < 3; c++)
                         sum[c] += rgb[(ptrdiff_t)y * stride + 3 * x + c];
             ret[cy * TL_GRID_W + cx] = tl_wk_lab_from_srgb8(

@@ -7,6 +7,9 @@
 #include <math.h>
 #include <string.h>
 
+enum { MAX_ERRORS = 64 /* that a decoder may give in a row before it is asked no more */ };
+static const double jump_sec = 0.5; /* a time that falls back by more is a new beginning */
+
 /* Formats that hold everything in one file and refer to nothing outside it. */
 static const char demuxers[] = "mov,mp4,matroska,webm,avi,mpegts,mp3,wav,flac,ogg,aac,png_pipe,jpeg_pipe,webp_pipe";
 static const char decoders[] = "h264,hevc,vp8,libvpx,vp9,libvpx-vp9,av1,libdav1d,mpeg4,mpeg2video,mpeg1video,mjpeg,png,"
@@ -62,8 +65,9 @@ static int open_decoder(struct tl_wk_media *m, AVStream *st, int want, AVCodecCo
         c->thread_count = 0;
         if (want & TL_WK_KEYFRAMES)
             c->skip_frame = AVDISCARD_NONKEY;
-        if (want & TL_WK_COARSE) /* pictures that no other is predicted from may do without their last filter */
-            c->skip_loop_filter = AVDISCARD_NONREF;
+        /* What deblocking would change of a cell of the grid is less than 0.001 of lightness. */
+        if (want & TL_WK_COARSE)
+            c->skip_loop_filter = AVDISCARD_ALL;
     }
     int e = avcodec_open2(c, codec, NULL);
     if (e < 0)
@@ -137,6 +141,8 @@ static int open_streams(struct tl_wk_media *m, int want)
     int err = describe(m);
     for (unsigned i = 0; i < m->fmt->nb_streams; i++) {
         AVStream *st = m->fmt->streams[i];
+        if (!st)
+            continue;
         bool used = (st == m->video && want & TL_WK_VIDEO) || (st == m->audio && want & TL_WK_AUDIO);
         st->discard = used ? AVDISCARD_DEFAULT : AVDISCARD_ALL;
     }
@@ -178,27 +184,30 @@ void tl_wk_media_close(struct tl_wk_media *m)
     tl_wk_io_close(&m->io);
 }
 
-static double frame_time(const struct tl_wk_media *m, const AVStream *st, const AVFrame *f, int64_t *count,
-                         double *last)
-{
-    double t = *last;
-    if (f->best_effort_timestamp != AV_NOPTS_VALUE)
-        t = (double)f->best_effort_timestamp * av_q2d(st->time_base) - m->start_sec;
-    else if (*count && st == m->video && m->fps > 0)
-        t = *last + 1 / m->fps;
-    t = t < 0 || !isfinite(t) ? 0 : t;
-    ++*count;
-    return *last = t;
-}
-
-struct progress {
-    int64_t pictures, sounds;
-    double picture_t, sound_t;
+/* Where a stream has got to while it is decoded. */
+struct clock {
+    int64_t count;
+    double last, shift;
 };
+
+static double frame_time(const struct tl_wk_media *m, const AVStream *st, const AVFrame *f, struct clock *c)
+{
+    double step = st && st == m->video && m->fps > 0 ? 1 / m->fps : 0, t = c->count ? c->last + step : 0;
+    if (st && f->best_effort_timestamp != AV_NOPTS_VALUE) {
+        double said = (double)f->best_effort_timestamp * av_q2d(st->time_base) - m->start_sec + c->shift;
+        /* Recordings that were put one behind the other begin to count anew: the time goes on. */
+        if (c->count && said < c->last - jump_sec)
+            c->shift += t - said;
+        else
+            t = said;
+    }
+    c->count++;
+    return c->last = t < 0 || !isfinite(t) ? 0 : t;
+}
 
 /* Sends one packet (NULL: the end) and hands out what comes. */
 static int pump(struct tl_wk_media *m, AVCodecContext *dec, const AVPacket *packet, const struct tl_wk_sink *sink,
-                struct progress *p)
+                struct clock *c)
 {
     bool video = dec == m->vdec;
     int e = avcodec_send_packet(dec, packet);
@@ -207,20 +216,21 @@ static int pump(struct tl_wk_media *m, AVCodecContext *dec, const AVPacket *pack
         return e == AVERROR(ENOMEM) ? TL_ENOMEM : 0;
     }
     int (*visit)(void *, AVFrame *, double) = video ? sink->picture : sink->sound;
+    int errors = 0;
     for (;;) {
         e = avcodec_receive_frame(dec, m->frame);
-        if (e == AVERROR(EAGAIN) || e == AVERROR_EOF)
+        if (e == AVERROR(EAGAIN) || e == AVERROR_EOF || errors > MAX_ERRORS)
             return 0;
         if (e < 0) {
             m->damaged++;
+            errors++;
             if (e == AVERROR(ENOMEM))
                 return TL_ENOMEM;
             continue;
         }
-        double t = video ? frame_time(m, m->video, m->frame, &p->pictures, &p->picture_t)
-                         : frame_time(m, m->audio, m->frame, &p->sounds, &p->sound_t);
+        double t = frame_time(m, video ? m->video : m->audio, m->frame, c);
         int err = 0;
-        if (t > TL_WK_MAX_SECONDS || p->pictures > (int64_t)TL_WK_MAX_SECONDS * TL_WK_MAX_FPS)
+        if (t > TL_WK_MAX_SECONDS || c->count > (int64_t)TL_WK_MAX_SECONDS * TL_WK_MAX_FPS)
             err = tl_wk_fail(m->job, TL_EMEDIA, "the clip is longer than %d hours", TL_WK_MAX_SECONDS / 3600);
         else if (visit)
             err = visit(sink->arg, m->frame, t);
@@ -232,7 +242,7 @@ static int pump(struct tl_wk_media *m, AVCodecContext *dec, const AVPacket *pack
 
 int tl_wk_media_decode(struct tl_wk_media *m, const struct tl_wk_sink *sink)
 {
-    struct progress p = {0};
+    struct clock pictures = {0}, sounds = {0};
     int err = 0;
     while (err == 0) {
         int e = av_read_frame(m->fmt, m->packet);
@@ -246,14 +256,14 @@ int tl_wk_media_decode(struct tl_wk_media *m, const struct tl_wk_sink *sink)
                               : m->audio && m->packet->stream_index == m->audio->index ? m->adec
                                                                                        : NULL;
         if (err == 0 && dec)
-            err = pump(m, dec, m->packet, sink, &p);
+            err = pump(m, dec, m->packet, sink, dec == m->vdec ? &pictures : &sounds);
         av_packet_unref(m->packet);
     }
     if (err == 0 && m->vdec)
-        err = pump(m, m->vdec, NULL, sink, &p);
+        err = pump(m, m->vdec, NULL, sink, &pictures);
     if (err == 0 && m->adec)
-        err = pump(m, m->adec, NULL, sink, &p);
-    if (err == 0 && m->vdec && !p.pictures)
+        err = pump(m, m->adec, NULL, sink, &sounds);
+    if (err == 0 && m->vdec && !pictures.count)
         return tl_wk_fail(m->job, TL_EMEDIA, "no picture of the clip could be decoded");
     return err > 0 ? 0 : err;
 }

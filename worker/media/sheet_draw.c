@@ -299,7 +299,9 @@ static void draw_axis(struct page *p, double y)
     while (k + 1 < sizeof(steps) / sizeof(steps[0]) && p->s->duration_sec / steps[k] > 13)
         k++;
     struct tl_wk_text style = {TL_FONT_REGULAR, 14, 0.03, 0};
-    for (double t = 0; t <= p->s->duration_sec + 1e-6; t += steps[k]) {
+    int marks = (int)(p->s->duration_sec / steps[k] + 1e-6);
+    for (int i = 0; i <= marks; i++) {
+        double t = i * steps[k];
         char label[24];
         clock_text(t, label, sizeof(label));
         double w = tl_wk_text_width(p->cr, &style, label), x = curve_x(p, t) - w / 2;
@@ -384,9 +386,11 @@ cairo_surface_t *tl_wk_sheet_draw(const struct tl_wk_sheet *s)
     cairo_paint(p.cr);
     draw_header(&p);
     draw_strip(&p);
-    for (size_t i = 0; i < s->nshots; i++)
-        draw_shot(&p, &s->shots[i], margin + (double)(i % (size_t)p.columns) * (p.picture_w + gap),
-                  p.grid_y + (double)(i / (size_t)p.columns) * (p.picture_h + caption + 20));
+    for (size_t i = 0; i < s->nshots; i++) {
+        size_t column = i % (size_t)p.columns, row = i / (size_t)p.columns;
+        draw_shot(&p, &s->shots[i], margin + (double)column * (p.picture_w + gap),
+                  p.grid_y + (double)row * (p.picture_h + caption + 20));
+    }
     if (curved)
         draw_curve(&p);
     draw_barcode(&p, bar);

@@ -177,6 +177,16 @@ static int sx_open_capsule(void *arg, const char *org, const char *id, const cha
     return TL_ENOTFOUND;
 }
 
+static bool sx_has_capsule(void *arg, const char *org, const char *id)
+{
+    (void)arg;
+    for (size_t i = 0; i < sx.nmade; i++)
+        if (strcmp(sx.made[i].id, id) == 0 &&
+            (strcmp(sx.made[i].owner, org) == 0 || strcmp(sx.made[i].owner, TL_ORG_BUILTIN) == 0))
+            return true;
+    return false;
+}
+
 static int sx_open_pattern(void *arg, const char *snapshot, const char *id, json_t **ret)
 {
     (void)arg;
@@ -232,8 +242,11 @@ static void sx_start_exec(void)
                                 .complete = tl_cap_complete,
                                 .notify = sx_notify,
                                 .arg = &sx.services};
-    sx.services = (struct tl_services){
-        .db = keys_db, .keyring = keys_kr, .open_capsule = sx_open_capsule, .open_pattern = sx_open_pattern};
+    sx.services = (struct tl_services){.db = keys_db,
+                                       .keyring = keys_kr,
+                                       .open_capsule = sx_open_capsule,
+                                       .has_capsule = sx_has_capsule,
+                                       .open_pattern = sx_open_pattern};
     assert_int_equal(tl_capsules_new(keys_kr, 4, &sx.set), 0);
     assert_int_equal(tl_exec_new(&conf, &sx.exec), 0);
 }

@@ -328,6 +328,29 @@ static void test_inputs_matter(void **state)
     }
 }
 
+/* The same curve over a longer piece: shots are longer, or as long. */
+static void test_duration(void **state)
+{
+    (void)state;
+    static const double lengths[] = {10, 30, 60, 180, 600};
+    const char *const curves[] = {rising, wave};
+    for (int i = 0; craft_auteurs[i]; i++) {
+        for (size_t c = 0; c < TL_ARRAY_LEN(curves); c++) {
+            double first = 0, last = 0;
+            for (size_t k = 0; k < TL_ARRAY_LEN(lengths); k++) {
+                TL_AUTO_JSON json_t *o = craft_auteur(craft_auteurs[i], given(curves[c], NULL, lengths[k]), NULL);
+                double now = axis(o, TL_STYLE_SHOT_LENGTH);
+                if (k > 0 && now < last - 1e-9)
+                    fail_msg("%s: %g s has shorter shots than %g s (%g < %g)", craft_auteurs[i], lengths[k],
+                             lengths[k - 1], now, last);
+                first = k == 0 ? now : first;
+                last = now;
+            }
+            assert_true(last > first + 0.05);
+        }
+    }
+}
+
 /* Both languages say the same of the same scene; night and day differ as a film student would expect. */
 static void test_scene(void **state)
 {
@@ -640,6 +663,7 @@ int main(void)
         cmocka_unit_test(test_choices),
         cmocka_unit_test(test_persona),
         cmocka_unit_test(test_inputs_matter),
+        cmocka_unit_test(test_duration),
         cmocka_unit_test(test_scene),
         cmocka_unit_test(test_bong),
         cmocka_unit_test(test_park),

@@ -308,7 +308,9 @@ static void a_run_goes_on_after_a_restart(void **state)
     keys_close();
     keys_open();
     sx_start_exec();
-    assert_int_equal(tl_exec_resume(sx.exec), 1);
+    int failed1;
+    assert_int_equal(tl_exec_resume(sx.exec, &failed1), 1);
+    assert_int_equal(failed1, 0);
     sx_wait(&sx.held, 2);
     pthread_mutex_lock(&sx.lock);
     struct tl_op_ctx *ctx = sx.hold;

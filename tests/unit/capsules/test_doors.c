@@ -82,6 +82,33 @@ static void all_that_is_wrong_with_a_body_is_told_at_once(void **state)
     tl_diag_clear(&d);
 }
 
+static void an_unknown_capsule_and_an_unknown_version_are_named_apart(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *id, *version, *path;
+    } cases[] = {
+        {"test.plain", "1.0.1", "$.capsule_version"}, {"test.plain", "x", "$.capsule_version"},
+        {"test.nobody", "1.0.0", "$.capsule_id"},     {"test.foreign", "1.0.0", "$.capsule_id"},
+        {"test.foreign", "9.9.9", "$.capsule_id"},
+    };
+    sx_seal("other",
+            SX_SPEC("test.foreign", "", "\"text\":{\"type\":\"string\"}", "\"text\":{\"type\":\"string\"}", ""),
+            "{\"nodes\":[{\"id\":\"i\",\"type\":\"graph.input\"},{\"id\":\"o\",\"type\":\"graph.output\"}],\"edges\":"
+            "[" EDGE("i", "text", "o", "text") "]}");
+    for (size_t i = 0; i < TL_ARRAY_LEN(cases); i++) {
+        struct tl_diag d = {0};
+        char body[120];
+        snprintf(body, sizeof(body), "{\"capsule_id\":\"%s\",\"capsule_version\":\"%s\"}", cases[i].id,
+                 cases[i].version);
+        assert_int_equal(call_as(body, NULL, false, &d), TL_EINVAL);
+        assert_int_equal(d.count, 1);
+        assert_string_equal(d.items[0].path, cases[i].path);
+        assert_null(strstr(d.items[0].message, "capsuleVersion"));
+        tl_diag_clear(&d);
+    }
+}
+
 static void a_parameter_off_its_step_is_refused(void **state)
 {
     (void)state;
@@ -290,6 +317,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(all_that_is_wrong_with_a_body_is_told_at_once),
+        T(an_unknown_capsule_and_an_unknown_version_are_named_apart),
         T(a_parameter_off_its_step_is_refused),
         T(bodies_of_any_shape_are_survived),
         T(upstream_context_is_bounded),

@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Ops that need a worker or a sealed capsule are tested with these. */
+/* Ops that need a worker, a file or a sealed capsule: tests/golden/media.test.mjs. */
 static const char *const elsewhere[] = {"capsule",    "input.clip",  "media.analyze",
                                         "media.look", "media.probe", "media.sheet"};
 

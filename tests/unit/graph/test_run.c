@@ -146,7 +146,9 @@ static void test_goes_on_after_a_crash(void **state)
     assert_int_equal(fx.ended, 0);
     assert_int_equal(fx.calls, 1);
     fx_restart();
-    assert_int_equal(tl_exec_resume(fx.exec), 1);
+    int failed1;
+    assert_int_equal(tl_exec_resume(fx.exec, &failed1), 1);
+    assert_int_equal(failed1, 0);
     struct tl_op_ctx *ctx = fx_wait_held();
     assert_float_equal(tl_op_input_number(ctx, "in", 0), 7, 0);
     tl_op_output(ctx, "out", tl_value_number(1));
@@ -166,7 +168,9 @@ static void test_goes_on_after_a_crash(void **state)
     for (size_t i = 0; i < json_array_size(events); i++)
         started += strcmp(type_of(events, i), "run.started") == 0;
     assert_int_equal(started, 1);
-    assert_int_equal(tl_exec_resume(fx.exec), 0);
+    int failed0;
+    assert_int_equal(tl_exec_resume(fx.exec, &failed0), 0);
+    assert_int_equal(failed0, 0);
 }
 
 static void test_impure_is_run_by_each_run(void **state)

@@ -277,6 +277,28 @@ static void files_are_verified_and_kept(void **state)
     tl_jobs_free(jobs);
 }
 
+static void a_sheet_is_drawn_in_the_sandbox(void **state)
+{
+    (void)state;
+    struct tl_jobs *jobs = start(worker_path(), 1, 0);
+    struct outcome analysis, sheet;
+    run_job(jobs, &analysis, "media.analyze", clip);
+    assert_int_equal(analysis.err, 0);
+    outcome_init(&sheet);
+    json_t *params = json_pack("{s:O,s:O,s:s}", "analysis", json_object_get(analysis.output, "analysis"),
+                               "emotion_curve", json_object_get(analysis.output, "emotion_curve"), "title", "습작");
+    submit(jobs, &sheet, "media.sheet", clip, "image", params, 0);
+    wait_for(&sheet, false);
+    assert_string_equal(sheet.message, "");
+    assert_int_equal(sheet.err, 0);
+    const json_t *file = json_object_get(json_object_get(sheet.output, "files"), "image");
+    assert_string_equal(tl_json_str(file, "content_type"), "image/png");
+    assert_int_equal(tl_json_int(json_object_get(file, "info"), "width", 0), 1920);
+    outcome_clear(&analysis);
+    outcome_clear(&sheet);
+    tl_jobs_free(jobs);
+}
+
 static void a_file_over_the_cap_is_refused(void **state)
 {
     (void)state;
@@ -342,7 +364,7 @@ static bool kill_busy_worker(void)
         if (after && sscanf(after + 1, " %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu", &what, &parent, &ticks) == 3 &&
             parent == getpid() && what != 'Z' && ticks >= most) {
             most = ticks;
-            busy = (pid_t)atoi(e->d_name);
+            busy = (pid_t)strtol(e->d_name, NULL, 10);
         }
     }
     closedir(d);
@@ -504,6 +526,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(results_come),
         cmocka_unit_test(files_are_verified_and_kept),
+        cmocka_unit_test(a_sheet_is_drawn_in_the_sandbox),
         cmocka_unit_test(a_file_over_the_cap_is_refused),
         cmocka_unit_test(cancel_takes_effect),
         cmocka_unit_test(a_killed_worker_fails_its_job_only),

@@ -375,6 +375,57 @@ static void a_call_waits_for_the_end_but_not_for_ever(void **state)
     assert_true(until("talos_followers", 0));
 }
 
+static sem_t gate;
+
+static void hold(void *arg)
+{
+    (void)arg;
+    sem_wait(&gate);
+}
+
+static int64_t server_cpu_ms(void)
+{
+    clockid_t clock;
+    struct timespec t;
+    assert_int_equal(pthread_getcpuclockid(thread, &clock), 0);
+    clock_gettime(clock, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* While a handler is at work, what its client still sends, and its going away, must not make the service thread spin. */
+static void waiting_costs_nothing(void **state)
+{
+    (void)state;
+    sem_init(&gate, 0, 0);
+    for (int i = 0; i < 2; i++) /* all threads of the pool */
+        assert_int_equal(tl_exec_post(exec, hold, NULL), 0);
+    int fds[3];
+    static const char body[] = "{\"graph\":{}}";
+    for (int i = 0; i < 3; i++) {
+        struct tl_str s = {0};
+        tl_str_printf(&s, "POST /api/v1/canvases/validate HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Length: %zu\r\n\r\n%s", token, strlen(body), body);
+        fds[i] = dial(0);
+        assert_int_equal(send(fds[i], s.data, s.len, 0), (ssize_t)s.len);
+        tl_str_clear(&s);
+    }
+    nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+    assert_int_equal(send(fds[0], "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", 36, 0), 36);
+    shutdown(fds[1], SHUT_WR);
+    int64_t before = server_cpu_ms();
+    nanosleep(&(struct timespec){.tv_nsec = 600000000}, NULL);
+    assert_true(server_cpu_ms() - before < 200);
+    for (int i = 0; i < 2; i++)
+        sem_post(&gate);
+    struct tl_str got = {0};
+    assert_true(hear(fds[0], &got, "{\"status\":\"ok\"}")); /* the request behind is answered too */
+    assert_non_null(strstr(got.data, "\"ok\":false"));
+    got.len = 0;
+    assert_true(hear(fds[2], &got, "\"ok\":false"));
+    tl_str_clear(&got);
+    for (int i = 0; i < 3; i++)
+        close(fds[i]);
+}
+
 /* ---- idempotency ---- */
 
 static struct tl_id got_run;
@@ -484,13 +535,43 @@ static void a_stream_reads_in_chunks(void **state)
         for (size_t i = 0; i < b->n; i++) {
             char seq[32];
             snprintf(seq, sizeof(seq), "\"seq\":%llu,", (unsigned long long)want++);
-            assert_non_null(memmem(b->text.data + b->events[i].at, b->events[i].len, seq, strlen(seq)));
+            assert_non_null(memmem(b->text.data + b->pieces[i].at, b->pieces[i].len, seq, strlen(seq)));
         }
     }
     assert_int_equal(want, 101);
     assert_int_equal(tl_stream_read(db, s, TL_STREAM_WS, b), 0);
     assert_int_equal(b->n, 0);
     tl_stream_free(s);
+    /* An event of a megabyte comes in pieces that make the whole again. */
+    struct tl_id large = tl_id_new();
+    tl_id_text(&large, id);
+    write_run(&large, "canvas", "done", 1, 2, 1000000);
+    for (int form = TL_STREAM_SSE; form <= TL_STREAM_WS; form++) {
+        struct tl_str got = {0};
+        size_t firsts = 0, lasts = 0;
+        assert_int_equal(tl_stream_open(db, "acme", id, NULL, &s, &diag), 0);
+        while (!s->over) {
+            assert_int_equal(tl_stream_read(db, s, (enum tl_stream_form)form, b), 0);
+            assert_true(b->n > 0 && b->size <= TL_STREAM_PIECE);
+            for (size_t i = 0; i < b->n; i++) {
+                tl_str_add(&got, b->text.data + b->pieces[i].at, b->pieces[i].len);
+                firsts += b->pieces[i].first;
+                lasts += b->pieces[i].last;
+            }
+        }
+        assert_int_equal(firsts, 2);
+        assert_int_equal(lasts, 2);
+        char begin[64];
+        snprintf(begin, sizeof(begin), form == TL_STREAM_SSE ? "id: 1\nevent: run.progress\ndata: {" : "{\"event_id\":\"%s:1\"", id);
+        assert_memory_equal(got.data, begin, strlen(begin));
+        size_t x = 0;
+        for (size_t i = 0; i < got.len; i++)
+            x += got.data[i] == 'x';
+        assert_true(x >= 2000000 && x < 2000100);
+        assert_memory_equal(got.data + got.len - 2, form == TL_STREAM_SSE ? "\n\n" : "}}", 2);
+        tl_str_clear(&got);
+        tl_stream_free(s);
+    }
     tl_str_clear(&b->text);
     free(b);
 }
@@ -509,7 +590,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(whoever_does_not_read_is_sent_away), cmocka_unit_test(a_download_that_nobody_reads_ends), cmocka_unit_test(silence_is_broken),
-        cmocka_unit_test(a_call_waits_for_the_end_but_not_for_ever), cmocka_unit_test(a_key_holds_over_a_crash), cmocka_unit_test(a_stream_reads_in_chunks),
+        cmocka_unit_test(a_call_waits_for_the_end_but_not_for_ever), cmocka_unit_test(waiting_costs_nothing), cmocka_unit_test(a_key_holds_over_a_crash), cmocka_unit_test(a_stream_reads_in_chunks),
         cmocka_unit_test(taken_addresses_are_refused),
     };
     if (tl_hash_init() < 0)

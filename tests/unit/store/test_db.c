@@ -179,7 +179,7 @@ static void short_file_is_refused(void **state)
 static void one_server_only(void **state)
 {
     (void)state;
-    struct tl_db *db, *again;
+    struct tl_db *db = NULL, *again;
     int to_child[2], from_child[2];
     char c;
     assert_int_equal(pipe(to_child), 0);
@@ -191,6 +191,10 @@ static void one_server_only(void **state)
             c = put_text(mine, "who", "child") == 0 ? 'y' : 'n';
         else
             c = 'n';
+        if (fork() == 0) { /* one that outlives it, as a program that is being started may; ends with this test */
+            close(to_child[1]);
+            _exit(read(to_child[0], &c, 1) == 0);
+        }
         if (write(from_child[1], &c, 1) == 1 && read(to_child[0], &c, 1) == 1)
             pause(); /* until it is killed, with the lock held */
         _exit(1);

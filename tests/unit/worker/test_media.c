@@ -99,6 +99,15 @@ static void other_shapes(void **state)
     a = json_object_get(rgb, "analysis");
     assert_true(fabs(at(json_object_get(a, "luma"), 0) - luma) < 0.01);
     assert_true(fabs(at(json_object_get(a, "chroma"), 0) - chroma) < 0.02);
+    /* Two recordings one behind the other, whose clock begins anew, of different sizes. */
+    clip_make("one.ts", "-f lavfi -i testsrc2=s=320x180:r=30:d=2 -pix_fmt yuv420p -c:v libx264 -preset ultrafast");
+    clip_make("two.ts", "-f lavfi -i smptebars=s=640x360:r=30:d=2 -pix_fmt yuv420p -c:v libx264 -preset ultrafast");
+    char join[1200];
+    snprintf(join, sizeof(join), "cat '%s/one.ts' '%s/two.ts' > '%s/both.ts'", clip_dir, clip_dir, clip_dir);
+    assert_int_equal(system(join), 0);
+    TL_AUTO_JSON json_t *both = op_result("media.analyze", "both.ts", json_object());
+    assert_true(fabs(tl_json_num(both, "duration_sec", 0) - 4) < 0.1);
+    assert_int_equal(json_array_size(json_object_get(both, "shots")), 2);
     /* One picture. */
     clip_make("one.mp4", "-f lavfi -i testsrc2=s=320x180:r=25:d=1 -frames:v 1 -pix_fmt yuv420p -c:v libx264");
     TL_AUTO_JSON json_t *one = op_result("media.analyze", "one.mp4", json_object());
