@@ -21,7 +21,7 @@ static const char *header(struct tl_req *req, struct lws *wsi, enum lws_token_in
     int len = lws_hdr_total_length(wsi, token);
     if (len <= 0)
         return NULL;
-    char *s = tl_arena_alloc(&req->arena, (size_t)len + 8);
+    char *s = tl_req_alloc(req, (size_t)len + 8);
     return s && lws_hdr_copy(wsi, s, len + 8, token) >= 0 ? trimmed(s) : "";
 }
 
@@ -31,7 +31,7 @@ static const char *custom(struct tl_req *req, struct lws *wsi, const char *name)
     int n = (int)strlen(name), len = lws_hdr_custom_length(wsi, name, n);
     if (len <= 0)
         return NULL;
-    char *s = tl_arena_alloc(&req->arena, (size_t)len + 1);
+    char *s = tl_req_alloc(req, (size_t)len + 1);
     return s && lws_hdr_custom_copy(wsi, s, len + 1, name, n) >= 0 ? trimmed(s) : "";
 }
 
@@ -56,7 +56,7 @@ static int read_path(struct tl_req *req, struct lws *wsi, const char **why)
             continue;
         req->method = methods[i].method;
         size_t n = strnlen(uri, (size_t)len);
-        req->path = tl_arena_strndup(&req->arena, uri, n);
+        req->path = tl_req_strndup(req, uri, n);
         if (!req->path)
             return TL_ENOMEM;
         if (!tl_utf8_valid(req->path, n)) {
@@ -73,7 +73,7 @@ static int read_query(struct tl_req *req, struct lws *wsi, const char **why)
 {
     int len;
     for (int i = 0; (len = lws_hdr_fragment_length(wsi, WSI_TOKEN_HTTP_URI_ARGS, i)) > 0; i++) {
-        char *s = tl_arena_alloc(&req->arena, (size_t)len + 2);
+        char *s = tl_req_alloc(req, (size_t)len + 2);
         if (!s || lws_hdr_copy_fragment(wsi, s, len + 2, WSI_TOKEN_HTTP_URI_ARGS, i) < 0)
             return TL_ENOMEM;
         *why = "the query has too many parameters or is not UTF-8";

@@ -149,11 +149,15 @@ static int on_http(struct tl_http *http, struct lws *wsi, enum lws_callback_reas
     }
 }
 
+static struct tl_http *http_of(struct lws *wsi)
+{
+    return lws_context_user(lws_get_context(wsi));
+}
+
 static int on_event(struct lws *wsi, enum lws_callback_reasons why, void *user, void *in, size_t len)
 {
+    struct tl_http *http;
     (void)user;
-    struct lws_context *ctx = wsi ? lws_get_context(wsi) : NULL;
-    struct tl_http *http = ctx ? lws_context_user(ctx) : NULL;
     switch (why) {
     case LWS_CALLBACK_HTTP:
     case LWS_CALLBACK_HTTP_BODY:
@@ -165,10 +169,12 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons why, void *user, 
     case LWS_CALLBACK_RECEIVE:
     case LWS_CALLBACK_RECEIVE_PONG:
     case LWS_CALLBACK_SERVER_WRITEABLE:
+        http = http_of(wsi);
         http->now_ms = mono_ms();
         return on_http(http, wsi, why, in, len);
-    case LWS_CALLBACK_RAW_RX: return not_http(http, wsi);
+    case LWS_CALLBACK_RAW_RX: return not_http(http_of(wsi), wsi);
     case LWS_CALLBACK_EVENT_WAIT_CANCELLED:
+        http = http_of(wsi);
         http->now_ms = mono_ms();
         news(http);
         return 0;

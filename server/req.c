@@ -33,9 +33,10 @@ void tl_request_id(char ret[TL_REQ_ID_TEXT])
 
 struct tl_req *tl_req_new(struct tl_server *srv, void (*deliver)(struct tl_req *req), void *sink)
 {
-    struct tl_req *req = tl_calloc(1, sizeof(*req));
+    struct tl_req *req = malloc(sizeof(*req));
     if (!req)
         return NULL;
+    memset(req, 0, offsetof(struct tl_req, room));
     req->refs = 1;
     if (srv)
         atomic_fetch_add(&srv->requests, 1);
@@ -76,6 +77,26 @@ void tl_req_unref(struct tl_req *req)
     free(req);
     if (srv)
         atomic_fetch_sub(&srv->requests, 1);
+}
+
+void *tl_req_alloc(struct tl_req *req, size_t size)
+{
+    size = (size + 15) & ~(size_t)15;
+    if (size > sizeof(req->room) - req->room_used)
+        return tl_arena_alloc(&req->arena, size);
+    void *p = req->room + req->room_used;
+    req->room_used += size;
+    return p;
+}
+
+char *tl_req_strndup(struct tl_req *req, const char *s, size_t len)
+{
+    char *p = tl_req_alloc(req, len + 1);
+    if (p) {
+        memcpy(p, s, len);
+        p[len] = '\0';
+    }
+    return p;
 }
 
 const char *tl_req_query(const struct tl_req *req, const char *name)

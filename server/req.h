@@ -31,6 +31,7 @@ enum tl_method {
 enum {
     TL_REQ_PARAMS = 4,  /* {…} in a route's pattern */
     TL_REQ_QUERY = 16,  /* name=value pairs of a query; more are refused */
+    TL_REQ_ROOM = 1536,
     TL_REQ_ID_TEXT = 37 /* "req_" and 32 hex digits: always the same length, so that answers of one kind have one length */
 };
 
@@ -66,7 +67,7 @@ struct tl_reply {
 struct tl_req {
     _Atomic int refs;
     struct tl_server *srv;
-    struct tl_arena arena; /* for the thread that works on the request */
+    struct tl_arena arena; /* for the thread that works on the request; see tl_req_alloc */
     enum tl_method method;
     const char *path; /* decoded, begins with a slash */
     struct tl_pair query[TL_REQ_QUERY];
@@ -93,12 +94,18 @@ struct tl_req {
     void *sink;                          /* deliver's own */
     uint32_t slot, generation;           /* the connection, for the connection layer */
     struct tl_req *next;                 /* queue of replies */
+    size_t room_used;
+    _Alignas(16) char room[TL_REQ_ROOM]; /* last, not zeroed: most requests need no more memory than this */
 };
 
 /* A request with one reference and a fresh id; NULL on want of memory. */
 struct tl_req *tl_req_new(struct tl_server *srv, void (*deliver)(struct tl_req *req), void *sink);
 struct tl_req *tl_req_ref(struct tl_req *req);
 void tl_req_unref(struct tl_req *req); /* NULL accepted; any thread */
+
+/* Memory that lives as long as the request, not zeroed; NULL on want of it. For the thread that works on the request. */
+void *tl_req_alloc(struct tl_req *req, size_t size);
+char *tl_req_strndup(struct tl_req *req, const char *s, size_t len);
 
 /* Value of a query parameter, NULL where absent. */
 const char *tl_req_query(const struct tl_req *req, const char *name);

@@ -63,7 +63,7 @@ int tl_route_find(struct tl_req *req, unsigned *ret_allow)
         if (list[i]->method != method)
             continue;
         for (size_t k = 0; k < nparams; k++)
-            if (!(req->params[k] = tl_arena_strndup(&req->arena, at[k], len[k])))
+            if (!(req->params[k] = tl_req_strndup(req, at[k], len[k])))
                 return TL_ENOMEM;
         req->route = list[i];
         req->route_index = i;

@@ -219,7 +219,7 @@ void tl_blob_reply(struct tl_req *req, const char *sha256, const char *content_t
     if (range == TL_RANGE_PART)
         tl_req_header(req, "Content-Range", "bytes %llu-%llu/%llu", (unsigned long long)first,
                       (unsigned long long)(first + len - 1), (unsigned long long)size);
-    const char *sent_type = in_place ? tl_arena_strdup(&req->arena, type) : "application/octet-stream";
+    const char *sent_type = in_place ? tl_req_strndup(req, type, strlen(type)) : "application/octet-stream";
     tl_reply_file(req, range == TL_RANGE_PART ? 206 : 200, sent_type, fd, first, len);
     fd = -1;
 }

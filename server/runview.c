@@ -117,13 +117,17 @@ void tl_runview_reply_record(struct tl_req *req)
     struct tl_server *srv = req->srv;
     struct tl_id id;
     size_t len;
-    char *text = tl_id_parse(req->params[0], &id) ? kept_text(srv->run_text, req->claims.org, &id, &len) : NULL;
+    if (!tl_id_parse(req->params[0], &id)) {
+        tl_reply_err(req, TL_ENOTFOUND, NULL);
+        return;
+    }
+    char *text = kept_text(srv->run_text, req->claims.org, &id, &len);
     if (text) {
         tl_reply_text(req, 200, "application/json", text, len);
         return;
     }
     TL_AUTO_JSON json_t *record = NULL;
-    int err = tl_id_parse(req->params[0], &id) ? tl_runview_record(srv->conf.db, req->claims.org, &id, &record) : TL_ENOTFOUND;
+    int err = tl_runview_record(srv->conf.db, req->claims.org, &id, &record);
     if (!err && tl_json_int(record, "last_seq", 0) <= INLINE_EVENTS) {
         reply_whole(req, &id);
         return;

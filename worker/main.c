@@ -2,11 +2,13 @@
 #include "base/err.h"
 #include "base/hash.h"
 #include "base/json.h"
+#include "base/mem.h"
 #include "worker/media/font.h"
 #include "worker/sandbox.h"
 #include "worker/worker.h"
 
 #include <fcntl.h>
+#include <iconv.h>
 #include <libavutil/cpu.h>
 #include <libavutil/log.h>
 #include <limits.h>
@@ -40,11 +42,22 @@ static const char usage[] =
     "       talos-worker --selftest socket|open|fork|exec\n"
     "                                           try what the sandbox forbids; must end by a signal\n";
 
-/* Everything that opens a file of the system happens here, before the sandbox closes: time zone, processor, random seed, fonts. */
+/* MPEG-TS names its services in these (EN 300 468 annex A), and glibc opens a file for each the first time: they stay open. */
+static void load_charsets(void)
+{
+    static const char *const charsets[] = {"ISO6937",    "ISO-8859-1",  "ISO-8859-2",  "ISO-8859-3",  "ISO-8859-4",  "ISO-8859-5", "ISO-8859-6",
+                                           "ISO-8859-7", "ISO-8859-8",  "ISO-8859-9",  "ISO-8859-10", "ISO-8859-11", "ISO-8859-13", "ISO-8859-14",
+                                           "ISO-8859-15", "UCS-2BE",    "KSC_5601",    "GB2312",      "BIG5",        "UTF-8"};
+    for (size_t i = 0; i < TL_ARRAY_LEN(charsets); i++)
+        (void)!iconv_open("UTF-8", charsets[i]);
+}
+
+/* Everything that opens a file of the system happens here, before the sandbox closes: time zone, processor, charsets, random seed, fonts. */
 static void warm_up(void)
 {
     mallopt(M_TRIM_THRESHOLD, INT_MAX); /* giving memory back reads /proc */
     tzset();
+    load_charsets();
     json_object_seed(0);
     av_log_set_level(AV_LOG_QUIET);
     av_get_cpu_flags();

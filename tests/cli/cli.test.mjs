@@ -210,8 +210,8 @@ describe('beside a server', () => {
         bytes += part.length;
         if (stream && breaks < 3 && bytes > 2000) {
           breaks++;
-          client.write(part.subarray(0, part.length >> 1));
-          setImmediate(end);
+          upstream.destroy();
+          client.end(part.subarray(0, part.length >> 1));
         } else {
           client.write(part);
         }

@@ -254,6 +254,32 @@ static void results_come(void **state)
     tl_jobs_free(jobs);
 }
 
+/* Every container that a film maker's camera or editor writes is read inside the sandbox: demuxers differ in what of the system they touch. */
+static void containers_are_read(void **state)
+{
+    (void)state;
+    static const char *const ends[] = {"mov", "mkv", "ts", "avi"};
+    struct tl_jobs *jobs = start(worker_path(), 1, 0);
+    for (size_t i = 0; i < TL_ARRAY_LEN(ends); i++) {
+        char path[300], command[1000], hex[TL_SHA256_HEX];
+        snprintf(path, sizeof(path), "%s/again.%s", dir, ends[i]);
+        snprintf(command, sizeof(command), "ffmpeg -v error -y -i '%s' -c copy -metadata service_name='Été' '%s'", clip_path, path);
+        assert_int_equal(run_program((char *[]){(char[]){"sh"}, (char[]){"-c"}, command, NULL}), 0);
+        size_t len;
+        char *bytes = read_file(path, &len);
+        put_blob(bytes, len, hex);
+        free(bytes);
+        struct outcome o;
+        outcome_init(&o);
+        submit(jobs, &o, "media.analyze", hex, NULL, NULL, 0);
+        wait_for(&o, false);
+        assert_string_equal(o.message, "");
+        assert_int_equal(o.err, 0);
+        outcome_clear(&o);
+    }
+    tl_jobs_free(jobs);
+}
+
 static void files_are_verified_and_kept(void **state)
 {
     (void)state;
@@ -525,6 +551,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(results_come),
+        cmocka_unit_test(containers_are_read),
         cmocka_unit_test(files_are_verified_and_kept),
         cmocka_unit_test(a_sheet_is_drawn_in_the_sandbox),
         cmocka_unit_test(a_file_over_the_cap_is_refused),
