@@ -105,7 +105,7 @@ int tl_run_start(struct tl_exec *exec, const struct tl_run_req *req, void (*star
         f->doc = tl_json_text(req->doc);
         f->record = tl_journal_record_text(f->run, "queued", 0, 1, false);
         f->queued = (struct tl_event){
-            .seq = 1, .text = tl_journal_event_text(f->run->id_text, 1, "run.queued", json_pack("{s:i}", "nodes", (int)req->plan->nwanted))};
+            .seq = 1, .text = tl_journal_event_text(f->run->id_text, 1, "run.queued", json_pack("{s:i}", "node_count", (int)req->plan->nwanted))};
         err = f->doc && f->record && f->queued.text ? tl_db_submit(exec->conf.db, put_first, f, first_done) : TL_ENOMEM;
     }
     if (err)

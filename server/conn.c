@@ -241,13 +241,18 @@ int tl_conn_request(struct tl_conn *c)
     return expect && lws_write(c->wsi, c->http->out + LWS_PRE, sizeof(go_on) - 1, LWS_WRITE_HTTP) < 0 ? -1 : 0;
 }
 
+/* All bodies that are gathered share a bound. */
 static int gather(struct tl_req *req, const char *bytes, size_t len)
 {
-    size_t need = req->body_len + len + 1;
+    size_t need = req->body_len + len + 1, had = req->body_cap;
     if (!req->body_cap && need < BODY_FIRST)
         need = BODY_FIRST < req->content_length + 1 ? BODY_FIRST : (size_t)req->content_length + 1;
+    if (atomic_load(&req->srv->body_bytes) + need - had > req->srv->conf.body_budget)
+        return TL_EAGAIN;
     if (tl_grow(&req->body, &req->body_cap, need, 1) < 0)
         return TL_ENOMEM;
+    atomic_fetch_add(&req->srv->body_bytes, req->body_cap - had);
+    req->body_counted = req->body_cap;
     memcpy(req->body + req->body_len, bytes, len);
     req->body_len += len;
     req->body[req->body_len] = '\0';
@@ -263,11 +268,16 @@ int tl_conn_body(struct tl_conn *c, const char *bytes, size_t len)
     c->body_got += len;
     if (c->answered)
         return 0;
+    int err = 0;
     enter(c);
     if (req->route->sink)
         req->route->sink->chunk(req, bytes, len);
-    else if (gather(req, bytes, len) < 0)
-        tl_reply_err(req, TL_ENOMEM, NULL);
+    else if (req->route->max_body) /* else none is wanted: it is dropped */
+        err = gather(req, bytes, len);
+    if (err < 0) {
+        tl_req_drop_body(req);
+        tl_reply_err(req, err, NULL);
+    }
     if (leave(c) && c->body_got < req->content_length) {
         c->close_after = true;
         tl_conn_want_write(c); /* not from here: libwebsockets is in the middle of the body */
@@ -311,7 +321,8 @@ void tl_conn_replied(struct tl_conn *c, struct tl_req *req)
 static bool body_too_slow(const struct tl_conn *c, int64_t now_ms)
 {
     int64_t idle = now_ms - c->body_last_ms, all = now_ms - c->body_began_ms - 30000;
-    return idle > TL_HTTP_BODY_IDLE_MS || (all > 0 && c->body_got < (uint64_t)all * TL_HTTP_BODY_RATE / 1000);
+    bool held = c->req && c->req->body && now_ms - c->body_began_ms > TL_HTTP_BODY_MS;
+    return held || idle > TL_HTTP_BODY_IDLE_MS || (all > 0 && c->body_got < (uint64_t)all * TL_HTTP_BODY_RATE / 1000);
 }
 
 void tl_conn_sweep(struct tl_conn *c, int64_t now_ms)

@@ -12,6 +12,7 @@ enum {
     TL_HTTP_LINGER_MS = 2000,       /* how long what a refused client still sends is read and dropped */
     TL_HTTP_BODY_IDLE_MS = 20000,   /* a body that does not come on */
     TL_HTTP_BODY_RATE = 1024,       /* bytes a second that a body must come at, after the first 30 s */
+    TL_HTTP_BODY_MS = 300000,       /* a body that is held in memory until it is complete */
     TL_HTTP_KEEP_S = 60,            /* an idle connection */
     TL_HTTP_HEAD_S = 10,            /* a head that is not complete */
     TL_WS_MESSAGE = 1024,           /* bytes of a message from a client */

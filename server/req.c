@@ -71,12 +71,21 @@ void tl_req_unref(struct tl_req *req)
         req->ctx_free(req->ctx);
     reply_clear(&req->reply);
     tl_wipe(&req->claims, sizeof(req->claims));
-    free(req->body);
+    tl_req_drop_body(req);
     tl_arena_clear(&req->arena);
     struct tl_server *srv = req->srv;
     free(req);
     if (srv)
         atomic_fetch_sub(&srv->requests, 1);
+}
+
+void tl_req_drop_body(struct tl_req *req)
+{
+    if (req->body_counted)
+        atomic_fetch_sub(&req->srv->body_bytes, req->body_counted);
+    free(req->body);
+    req->body = NULL;
+    req->body_len = req->body_cap = req->body_counted = 0;
 }
 
 void *tl_req_alloc(struct tl_req *req, size_t size)

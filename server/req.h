@@ -84,6 +84,7 @@ struct tl_req {
     char id[TL_REQ_ID_TEXT];
     char *body; /* owned, NUL-terminated; NULL where there is none */
     size_t body_len, body_cap;
+    size_t body_counted; /* of it, in the server's body_bytes */
 
     void *ctx; /* what the handler keeps over several steps */
     void (*ctx_free)(void *ctx);
@@ -105,6 +106,8 @@ void tl_req_unref(struct tl_req *req); /* NULL accepted; any thread */
 
 /* Memory that lives as long as the request, not zeroed; NULL on want of it. For the thread that works on the request. */
 void *tl_req_alloc(struct tl_req *req, size_t size);
+/* Lets go of the body, where there is one. */
+void tl_req_drop_body(struct tl_req *req);
 char *tl_req_strndup(struct tl_req *req, const char *s, size_t len);
 
 /* Value of a query parameter, NULL where absent. */

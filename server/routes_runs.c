@@ -146,7 +146,7 @@ static void no_upgrade(struct tl_req *req)
 const struct tl_route tl_routes_runs[] = {
     {.method = TL_M_GET, .pattern = "/api/v1/runs/{id}", .role = TL_ROLE_VIEWER, .handle = tl_runview_reply_record, .name = "getRun",
      .summary = "A run's record", .answers = {{200, "Run"}}},
-    {.method = TL_M_GET, .pattern = "/api/v1/runs", .role = TL_ROLE_VIEWER, .handle = list, .name = "listRuns", .summary = "Runs, newest first",
+    {.method = TL_M_GET, .pattern = "/api/v1/runs", .role = TL_ROLE_VIEWER, .flags = TL_R_POOL, .handle = list, .name = "listRuns", .summary = "Runs, newest first",
      .query = "status limit cursor", .answers = {{200, "RunList"}}},
     {.method = TL_M_GET, .pattern = "/api/v1/runs/{id}/stream", .role = TL_ROLE_VIEWER, .flags = TL_R_SSE, .handle = tl_run_stream,
      .name = "streamRun", .summary = "The run's events as Server-Sent Events, from the beginning or after a cursor", .query = "after_seq",

@@ -78,6 +78,7 @@ static void metrics(struct tl_req *req)
         {"talos_db_read_only", "gauge", "1 where a failed write has made the store read-only.", tl_db_read_only(srv->conf.db)},
         {"talos_followers", "gauge", "Streams and calls that wait for events.", (double)tl_follow_count(srv->follows)},
         {"talos_connections", "gauge", "Open connections.", srv->http ? (double)tl_http_connections(srv->http) : 0},
+        {"talos_body_bytes", "gauge", "Bytes of requests' bodies held in memory.", (double)atomic_load(&srv->body_bytes)},
         {"process_resident_memory_bytes", "gauge", "Resident memory.", (double)resident_bytes()},
         {"talos_uptime_seconds", "gauge", "Seconds since the start.", (double)(tl_now_ms() - srv->began_ms) / 1000},
     };

@@ -9,7 +9,8 @@
 enum {
     CACHE_RUNS = 1024,
     CACHE_TEXT_MAX = 64 * 1024, /* at most 64 MiB, where every run is that large */
-    INLINE_EVENTS = 64,         /* a journal that is read on the service thread */
+    INLINE_EVENTS = 64,         /* a journal that is read on the service thread: so many events at most */
+    INLINE_BYTES = 64 * 1024,   /* of so many bytes together */
 };
 
 struct kept {
@@ -103,13 +104,48 @@ static void reply_whole(struct tl_req *req, const struct tl_id *id)
         tl_reply_text(req, 200, "application/json", text, len);
 }
 
+struct later {
+    struct tl_req *req; /* owned reference */
+    struct tl_id id;
+    void (*reply)(struct tl_req *req, const struct tl_id *id);
+};
+
 static void on_pool(void *arg)
 {
-    struct tl_req *req = arg;
-    struct tl_id id;
-    if (tl_id_parse(req->params[0], &id))
-        reply_whole(req, &id);
-    tl_req_unref(req);
+    struct later *l = arg;
+    l->reply(l->req, &l->id);
+    tl_req_unref(l->req);
+    free(l);
+}
+
+static int weigh(void *arg, uint64_t seq, const char *json, size_t len)
+{
+    size_t *left = arg;
+    (void)seq, (void)json;
+    bool fits = len <= *left;
+    *left = fits ? *left - len : 0;
+    return !fits;
+}
+
+/* Calls reply, which reads the whole journal: at once where that is little, else on the pool. */
+static int reply_from_journal(struct tl_req *req, const struct tl_id *id, const json_t *record,
+                              void (*reply)(struct tl_req *req, const struct tl_id *id))
+{
+    size_t left = INLINE_BYTES;
+    if (tl_json_int(record, "last_seq", 0) <= INLINE_EVENTS && tl_events_read(req->srv->conf.db, id, 0, weigh, &left) == 0 && left) {
+        reply(req, id);
+        return 0;
+    }
+    struct later *l = tl_calloc(1, sizeof(*l));
+    if (!l)
+        return TL_ENOMEM;
+    *l = (struct later){tl_req_ref(req), *id, reply};
+    int err = tl_exec_post(req->srv->conf.exec, on_pool, l);
+    if (err < 0) {
+        tl_req_unref(req);
+        free(l);
+    }
+    return err;
 }
 
 void tl_runview_reply_record(struct tl_req *req)
@@ -128,12 +164,8 @@ void tl_runview_reply_record(struct tl_req *req)
     }
     TL_AUTO_JSON json_t *record = NULL;
     int err = tl_runview_record(srv->conf.db, req->claims.org, &id, &record);
-    if (!err && tl_json_int(record, "last_seq", 0) <= INLINE_EVENTS) {
-        reply_whole(req, &id);
-        return;
-    }
-    if (!err && (err = tl_exec_post(srv->conf.exec, on_pool, tl_req_ref(req))) < 0)
-        tl_req_unref(req);
+    if (!err)
+        err = reply_from_journal(req, &id, record, reply_whole);
     if (err < 0)
         tl_reply_err(req, err, NULL);
 }
@@ -216,12 +248,26 @@ static json_t *call_view(const json_t *record)
     return view;
 }
 
+/* What has ended: its result is the payload of the last event. */
+static void reply_ended(struct tl_req *req, const struct tl_id *run)
+{
+    TL_AUTO_JSON json_t *record = NULL;
+    int err = tl_run_get(req->srv->conf.db, req->claims.org, run, &record);
+    if (err < 0)
+        tl_reply_err(req, err, NULL);
+    else
+        tl_reply_json(req, 200, call_view(record));
+}
+
 void tl_runview_reply_call(struct tl_req *req, const struct tl_id *run, int pending)
 {
     TL_AUTO_JSON json_t *record = NULL;
     int err = call_record(req->srv, req->claims.org, run, &record);
+    bool ended = !err && tl_run_status_ended(tl_json_str(record, "status"));
+    if (ended)
+        err = reply_from_journal(req, run, record, reply_ended);
     if (err < 0)
         tl_reply_err(req, err, NULL);
-    else
-        tl_reply_json(req, tl_run_status_ended(tl_json_str(record, "status")) ? 200 : pending, call_view(record));
+    else if (!ended)
+        tl_reply_json(req, pending, call_view(record));
 }

@@ -15,7 +15,7 @@
 #include <strings.h>
 #include <time.h>
 
-enum { FREE_WAIT_MS = 5000 };
+enum { FREE_WAIT_MS = 5000, BODY_BUDGET = 512 * 1024 * 1024 };
 
 int tl_server_init(const struct tl_server_conf *conf, struct tl_server **ret)
 {
@@ -25,6 +25,8 @@ int tl_server_init(const struct tl_server_conf *conf, struct tl_server **ret)
     if (!srv)
         return TL_ENOMEM;
     srv->conf = *conf;
+    if (!srv->conf.body_budget)
+        srv->conf.body_budget = BODY_BUDGET;
     srv->began_ms = tl_now_ms();
     srv->counts = tl_calloc((n + 1) * TL_STATUS_SPAN, sizeof(*srv->counts));
     srv->follows = tl_follows_new();

@@ -30,6 +30,7 @@ struct tl_server {
     char *openapi;               /* made on the first request; service thread */
     uint32_t *counts;            /* service thread: answers by route index (the last: no route) and status */
     _Atomic uint64_t ended[TL_ENDED_KINDS]; /* runs ended since the start */
+    _Atomic size_t body_bytes;              /* of bodies that are held in memory */
     _Atomic int requests;                   /* that live: someone may still answer them */
     int64_t began_ms;
 };

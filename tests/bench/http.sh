@@ -31,16 +31,17 @@ mkdir "$dir/www"
 curl -sf -H "$auth" "$api/runs/$run" >"$dir/www/run.json"
 
 port2=$(free_port)
+# As Debian sets it up, but without an access log: talos keeps none either.
 cat >"$dir/nginx.conf" <<CONF
 worker_processes 1;
 daemon off;
 pid $dir/nginx.pid;
 error_log $dir/nginx.log;
-events { worker_connections 1024; }
+events { worker_connections 768; }
 http {
     access_log off;
-    keepalive_requests 100000000;
-    open_file_cache max=10;
+    sendfile on;
+    tcp_nopush on;
     types { application/json json; }
     client_body_temp_path $dir; proxy_temp_path $dir; fastcgi_temp_path $dir; uwsgi_temp_path $dir; scgi_temp_path $dir;
     server { listen 127.0.0.1:$port2; root $dir/www; }

@@ -336,7 +336,7 @@ int tl_wk_media_analyze(struct tl_wk_job *job, json_t **ret)
     int err = tl_wk_media_open(&a->media, job, "clip", TL_WK_VIDEO | TL_WK_AUDIO | TL_WK_COARSE);
     if (err < 0)
         return err;
-    err = analyze(a, ret);
+    err = a->media.fps > 0 ? analyze(a, ret) : tl_wk_fail(job, TL_EMEDIA, "the file is a still picture, not a clip");
     tl_wk_media_close(&a->media);
     tl_wk_gridder_clear(&a->gridder);
     tl_wk_shots_free(a->shots);

@@ -5,6 +5,7 @@
 #include "worker/media/color.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdlib.h>
 
 enum { QUARTER = 4, PASSES = 3, VEIL_LEVELS = 1024 };
@@ -20,7 +21,8 @@ int tl_wk_bloom_init(struct tl_wk_bloom *b, int width, int height)
     b->light = tl_calloc(n, sizeof(float));
     b->other = tl_calloc(n, sizeof(float));
     b->veil = tl_calloc(n, 1);
-    return b->light && b->other && b->veil ? 0 : TL_ENOMEM;
+    b->line = tl_calloc((size_t)b->w * 3, sizeof(*b->line));
+    return b->light && b->other && b->veil && b->line ? 0 : TL_ENOMEM;
 }
 
 void tl_wk_bloom_clear(struct tl_wk_bloom *b)
@@ -28,6 +30,7 @@ void tl_wk_bloom_clear(struct tl_wk_bloom *b)
     free(b->light);
     free(b->other);
     free(b->veil);
+    free(b->line);
     *b = (struct tl_wk_bloom){0};
 }
 
@@ -92,22 +95,34 @@ static void make_veil(struct tl_wk_bloom *b, float amount)
     }
 }
 
+/* A line of the veil between two of its own: 8 times code values. False where it is all dark. */
+static bool veil_line(struct tl_wk_bloom *b, int y)
+{
+    int fy = y * 2 - QUARTER + 1, y0 = fy < 0 ? 0 : fy / (2 * QUARTER), wy = fy < 0 ? 0 : fy % (2 * QUARTER);
+    int y1 = y0 + 1 < b->h ? y0 + 1 : y0, any = 0;
+    size_t n = (size_t)b->w * 3;
+    const uint8_t *top = b->veil + (size_t)y0 * n, *bottom = b->veil + (size_t)y1 * n;
+    for (size_t i = 0; i < n; i++) {
+        b->line[i] = (uint16_t)(top[i] * (8 - wy) + bottom[i] * wy);
+        any |= b->line[i];
+    }
+    return any != 0;
+}
+
 /* The veil, bilinear, screened over the picture. */
-static void lay_over(const struct tl_wk_bloom *b, uint8_t *rgb, int stride)
+static void lay_over(struct tl_wk_bloom *b, uint8_t *rgb, int stride)
 {
     for (int y = 0; y < b->height; y++) {
-        int fy = y * 2 - QUARTER + 1, y0 = fy < 0 ? 0 : fy / (2 * QUARTER), wy = fy < 0 ? 0 : fy % (2 * QUARTER);
-        int y1 = y0 + 1 < b->h ? y0 + 1 : y0;
-        const uint8_t *top = b->veil + (size_t)y0 * (size_t)b->w * 3, *bottom = b->veil + (size_t)y1 * (size_t)b->w * 3;
         uint8_t *p = rgb + (ptrdiff_t)y * stride;
+        if (!veil_line(b, y))
+            continue;
         for (int x = 0; x < b->width; x++, p += 3) {
             int fx = x * 2 - QUARTER + 1, x0 = fx < 0 ? 0 : fx / (2 * QUARTER), wx = fx < 0 ? 0 : fx % (2 * QUARTER);
             int x1 = x0 + 1 < b->w ? x0 + 1 : x0;
+            const uint16_t *left = b->line + (ptrdiff_t)3 * x0, *right = b->line + (ptrdiff_t)3 * x1;
             for (int c = 0; c < 3; c++) {
-                int t = top[3 * x0 + c] * (8 - wx) + top[3 * x1 + c] * wx,
-                    u = bottom[3 * x0 + c] * (8 - wx) + bottom[3 * x1 + c] * wx;
-                int v = t * (8 - wy) + u * wy; /* 64 times a code value */
-                p[c] = (uint8_t)(p[c] + ((255 - p[c]) * v + 255 * 32) / (255 * 64));
+                unsigned v = (unsigned)(left[c] * (8 - wx) + right[c] * wx); /* 64 times a code value */
+                p[c] = (uint8_t)(p[c] + ((unsigned)(255 - p[c]) * v + 255 * 32) / (255 * 64));
             }
         }
     }

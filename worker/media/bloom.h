@@ -8,6 +8,7 @@ struct tl_wk_bloom {
     int width, height;    /* of the picture */
     int w, h;             /* of the quarter */
     float *light, *other; /* w × h × 3 */
+    uint16_t *line;       /* of the veil, as it is laid over */
     uint8_t *veil;        /* the spread light as code values, w × h × 3 */
 };
 

@@ -64,7 +64,7 @@ static int start(void **state)
                               .complete = tl_cap_complete, .notify = notify, .arg = &services};
     assert_int_equal(tl_exec_new(&ec, &exec), 0);
     struct tl_server_conf conf = {.host = "127.0.0.1", .db = db, .blobs = blobs, .exec = exec, .services = &services, .data_dir = tmp_dir,
-                                  .issuer_public = pub, .issuer_secret = secret, .heartbeat_ms = 300, .laggard_ms = 2000, .sync_wait_ms = 500};
+                                  .issuer_public = pub, .issuer_secret = secret, .heartbeat_ms = 300, .laggard_ms = 2000, .sync_wait_ms = 500, .body_budget = 1 << 20};
     assert_int_equal(tl_server_new(&conf, &srv), 0);
     assert_int_equal(pthread_create(&thread, NULL, serve, NULL), 0);
     struct tl_claims who = {.sub = "me", .org = "acme", .role = TL_ROLE_ADMIN};
@@ -109,7 +109,7 @@ static int write_events(struct tl_txn *txn, void *arg)
     bool ended = strcmp(w->status, "done") == 0;
     struct tl_str s = {0};
     tl_str_printf(&s, "{\"id\":\"%s\",\"org\":\"acme\",\"sub\":\"me\",\"kind\":\"%s\",\"status\":\"%s\",\"progress\":1.0,\"created_at\":\"x\",\"updated_at\":\"x\",\"last_seq\":%llu%s}", id, w->kind,
-                  w->status, (unsigned long long)w->last, ended ? ",\"result\":{\"summary\":{\"a\":1}}" : "");
+                  w->status, (unsigned long long)w->last, ended ? ",\"ended_at\":\"x\"" : "");
     int err = tl_txn_put(txn, TL_TBL_RUN, w->run.b, TL_ID_LEN, s.data, s.len);
     memcpy(org + 5, w->run.b, TL_ID_LEN);
     if (!err)
@@ -121,7 +121,7 @@ static int write_events(struct tl_txn *txn, void *arg)
         memcpy(key, w->run.b, TL_ID_LEN);
         tl_key_u64(key + TL_ID_LEN, seq);
         s.len = 0;
-        tl_str_printf(&s, "{\"event_id\":\"%s:%llu\",\"run_id\":\"%s\",\"type\":\"%s\",\"seq\":%llu,\"ts\":\"x\",\"payload\":{\"filler\":\"%s\"}}", id, (unsigned long long)seq, id,
+        tl_str_printf(&s, "{\"event_id\":\"%s:%llu\",\"run_id\":\"%s\",\"type\":\"%s\",\"seq\":%llu,\"ts\":\"x\",\"payload\":{\"summary\":{\"a\":1},\"filler\":\"%s\"}}", id, (unsigned long long)seq, id,
                       ended && seq == w->last ? "run.completed" : "run.progress", (unsigned long long)seq, filler);
         err = tl_txn_put(txn, TL_TBL_EVENT, key, sizeof(key), s.data, s.len);
     }
@@ -426,6 +426,114 @@ static void waiting_costs_nothing(void **state)
         close(fds[i]);
 }
 
+/* Forty who follow a run of large events and read nothing cost a piece of an event each, not a copy of all. */
+static void many_who_do_not_read_hold_little(void **state)
+{
+    (void)state;
+    struct tl_id run = tl_id_new();
+    char path[128], ws[128], id[TL_ID_TEXT];
+    int fds[40];
+    tl_id_text(&run, id);
+    snprintf(path, sizeof(path), "/api/v1/runs/%s/stream", id);
+    snprintf(ws, sizeof(ws), "/ws/runs/%s", id);
+    write_run(&run, "canvas", "running", 1, 24, 1000000);
+    assert_true(until("talos_followers", 0));
+    double before = figure("process_resident_memory_bytes");
+    for (size_t i = 0; i < TL_ARRAY_LEN(fds); i++)
+        fds[i] = ask(4096, i % 2 ? ws : path, i % 2 ? upgrade : "");
+    assert_true(until("talos_followers", 40));
+    /* The 24 MB of the journal may be mapped meanwhile. */
+    assert_true(figure("process_resident_memory_bytes") - before < 150e6);
+    for (size_t i = 0; i < TL_ARRAY_LEN(fds); i++)
+        close(fds[i]);
+    assert_true(until("talos_followers", 0));
+}
+
+/* Lists and large journals are read on the pool: while it is busy they wait, and nobody else does. */
+static void journals_are_read_on_the_pool(void **state)
+{
+    (void)state;
+    struct tl_id run = tl_id_new(), call = tl_id_new();
+    char paths[3][128] = {"/api/v1/runs?limit=1"}, id[TL_ID_TEXT];
+    write_run(&run, "canvas", "done", 1, 2, 200000);
+    write_run(&call, "capsule", "done", 1, 2, 200000);
+    tl_id_text(&run, id);
+    snprintf(paths[1], sizeof(paths[1]), "/api/v1/runs/%s", id);
+    tl_id_text(&call, id);
+    snprintf(paths[2], sizeof(paths[2]), "/api/v1/capsules/run/%s", id);
+    sem_init(&gate, 0, 0);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(tl_exec_post(exec, hold, NULL), 0);
+    int fds[3];
+    for (int i = 0; i < 3; i++)
+        fds[i] = ask(0, paths[i], "");
+    struct tl_str got = {0};
+    int beside = ask(0, "/healthz", "");
+    assert_true(hear(beside, &got, "\"ok\""));
+    close(beside);
+    assert_true(figure("talos_connections") >= 4);
+    for (int i = 0; i < 3; i++) {
+        char byte;
+        assert_int_equal(recv(fds[i], &byte, 1, MSG_DONTWAIT), -1);
+    }
+    for (int i = 0; i < 2; i++)
+        sem_post(&gate);
+    static const char *const words[] = {"next_cursor", "\"result\":", "\"summary\":{\"a\":1}"};
+    for (int i = 0; i < 3; i++) {
+        got.len = 0;
+        assert_true(hear(fds[i], &got, words[i]));
+        close(fds[i]);
+    }
+    tl_str_clear(&got);
+}
+
+/* Sends the head of a request with a body of a megabyte, and all of that but the last byte. */
+static int most_of_a_body(const char *line, bool with_token)
+{
+    enum { SIZE = 1000000 };
+    struct tl_str s = {0};
+    TL_AUTO_FREE char *body = calloc(1, SIZE);
+    tl_str_printf(&s, "%s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Length: %d\r\n\r\n", line, with_token ? token : "x", SIZE);
+    tl_str_add(&s, body, SIZE - 1);
+    int fd = dial(0);
+    assert_int_equal(send(fd, s.data, s.len, MSG_NOSIGNAL), (ssize_t)s.len);
+    tl_str_clear(&s);
+    return fd;
+}
+
+static void bodies_hold_no_more_than_they_may(void **state)
+{
+    (void)state;
+    struct tl_str got = {0};
+    int fds[8];
+    /* Where no body is wanted none is kept: it is answered when its last byte has come. */
+    for (int i = 0; i < 8; i++)
+        fds[i] = most_of_a_body("GET /healthz", false);
+    for (int i = 0; i < 8; i++) {
+        got.len = 0;
+        assert_int_equal(send(fds[i], "x", 1, 0), 1);
+        assert_true(hear(fds[i], &got, "\"ok\""));
+        assert_non_null(strstr(got.data, " 200 OK"));
+        close(fds[i]);
+    }
+    assert_true(figure("talos_body_bytes") == 0);
+    /* The next body that would go beyond the bound of all is refused at once, and whoever holds one still may end it. */
+    int first = most_of_a_body("POST /api/v1/canvases", true);
+    for (int64_t end = tl_mono_us() + 30000000; figure("talos_body_bytes") < 900000 && tl_mono_us() < end;)
+        nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+    int second = most_of_a_body("POST /api/v1/canvases", true);
+    got.len = 0;
+    assert_true(hear(second, &got, "TRY_AGAIN"));
+    assert_non_null(strstr(got.data, " 503 "));
+    close(second);
+    got.len = 0;
+    assert_int_equal(send(first, "x", 1, 0), 1);
+    assert_true(hear(first, &got, "VALIDATION_ERROR"));
+    close(first);
+    assert_true(until("talos_body_bytes", 0));
+    tl_str_clear(&got);
+}
+
 /* ---- idempotency ---- */
 
 static struct tl_id got_run;
@@ -590,7 +698,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(whoever_does_not_read_is_sent_away), cmocka_unit_test(a_download_that_nobody_reads_ends), cmocka_unit_test(silence_is_broken),
-        cmocka_unit_test(a_call_waits_for_the_end_but_not_for_ever), cmocka_unit_test(waiting_costs_nothing), cmocka_unit_test(a_key_holds_over_a_crash), cmocka_unit_test(a_stream_reads_in_chunks),
+        cmocka_unit_test(a_call_waits_for_the_end_but_not_for_ever), cmocka_unit_test(waiting_costs_nothing),
+        cmocka_unit_test(many_who_do_not_read_hold_little), cmocka_unit_test(journals_are_read_on_the_pool), cmocka_unit_test(bodies_hold_no_more_than_they_may), cmocka_unit_test(a_key_holds_over_a_crash), cmocka_unit_test(a_stream_reads_in_chunks),
         cmocka_unit_test(taken_addresses_are_refused),
     };
     if (tl_hash_init() < 0)
