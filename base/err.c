@@ -48,15 +48,23 @@ int tl_err_from_code(const char *code)
 int tl_err_from_errno(int e)
 {
     switch (e) {
-    case 0: return 0;
-    case ENOMEM: return TL_ENOMEM;
+    case 0:
+        return 0;
+    case ENOMEM:
+        return TL_ENOMEM;
     case ENOSPC:
     case EDQUOT:
-    case EFBIG: return TL_EFULL;
-    case ENOENT: return TL_ENOTFOUND;
-    case EAGAIN: return TL_EAGAIN;
-    case ETIMEDOUT: return TL_ETIMEOUT;
-    case EINVAL: return TL_EINVAL;
-    default: return TL_EIO;
+    case EFBIG:
+        return TL_EFULL;
+    case ENOENT:
+        return TL_ENOTFOUND;
+    case EAGAIN:
+        return TL_EAGAIN;
+    case ETIMEDOUT:
+        return TL_ETIMEOUT;
+    case EINVAL:
+        return TL_EINVAL;
+    default:
+        return TL_EIO;
     }
 }

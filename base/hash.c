@@ -93,8 +93,8 @@ bool tl_unbase64url(const char *text, uint8_t *ret, size_t cap, size_t *ret_len)
     /* libsodium 1.0.18 takes some bytes above 127 for '-' and '_'. */
     static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     size_t len = strlen(text);
-    return strspn(text, alphabet) == len && sodium_base642bin(ret, cap, text, len, NULL, ret_len, NULL,
-                                                              sodium_base64_VARIANT_URLSAFE_NO_PADDING) == 0;
+    return strspn(text, alphabet) == len &&
+           sodium_base642bin(ret, cap, text, len, NULL, ret_len, NULL, sodium_base64_VARIANT_URLSAFE_NO_PADDING) == 0;
 }
 
 void tl_random(void *ret, size_t len)

@@ -30,7 +30,7 @@ void tl_blake2b_field(struct tl_blake2b *h, const void *bytes, size_t len);
 void tl_blake2b_final(struct tl_blake2b *h, uint8_t ret[TL_BLAKE2B_LEN]);
 
 void tl_hex(const uint8_t *bytes, size_t len, char *ret); /* ret holds 2*len+1 */
-bool tl_unhex(const char *hex, uint8_t *ret, size_t len);  /* exactly 2*len lower- or upper-case digits, then NUL */
+bool tl_unhex(const char *hex, uint8_t *ret, size_t len); /* exactly 2*len lower- or upper-case digits, then NUL */
 /* base64url without padding (RFC 4648 §5). Encoding: ret holds 4*(len+2)/3+1. */
 void tl_base64url(const uint8_t *bytes, size_t len, char *ret);
 bool tl_unbase64url(const char *text, uint8_t *ret, size_t cap, size_t *ret_len);

@@ -57,11 +57,12 @@ int tl_json_parse(const char *text, size_t len, json_t **ret, struct tl_diag *di
     *ret = NULL;
     const char *why = too_much(text, len);
     if (why)
-        return tl_diag_add(diag, NULL, NULL, "$", "%s: at most %d levels, %d objects and lists, %d values", why, TL_JSON_MAX_DEPTH,
-                           TL_JSON_MAX_CONTAINERS, TL_JSON_MAX_VALUES);
+        return tl_diag_add(diag, NULL, NULL, "$", "%s: at most %d levels, %d objects and lists, %d values", why,
+                           TL_JSON_MAX_DEPTH, TL_JSON_MAX_CONTAINERS, TL_JSON_MAX_VALUES);
     json_error_t e;
     json_t *j = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &e);
-    if (!j && (json_error_code(&e) == json_error_out_of_memory || e.line < 0)) /* jansson has found nothing wrong with the text */
+    if (!j && (json_error_code(&e) == json_error_out_of_memory ||
+               e.line < 0)) /* jansson has found nothing wrong with the text */
         return TL_ENOMEM;
     if (!j) {
         /* jansson quotes what it found; the quote may hold bytes that are not UTF-8, so only its own words are kept. */
@@ -133,7 +134,8 @@ static void canonical_object(struct tl_str *s, const json_t *j)
     }
     const char *key;
     json_t *value;
-    json_object_foreach((json_t *)(uintptr_t)j, key, value) keys[i++] = key;
+    json_object_foreach((json_t *)(uintptr_t)j, key, value)
+        keys[i++] = key;
     qsort(keys, n, sizeof(*keys), by_bytes);
     tl_str_puts(s, "{");
     for (i = 0; i < n; i++) {
@@ -218,8 +220,7 @@ void tl_json_only_keys(const json_t *obj, const char *const *allowed, const char
 {
     const char *key;
     json_t *value;
-    json_object_foreach((json_t *)(uintptr_t)obj, key, value)
-    {
+    json_object_foreach((json_t *)(uintptr_t)obj, key, value) {
         bool known = false;
         for (size_t i = 0; allowed[i] && !known; i++)
             known = strcmp(allowed[i], key) == 0;

@@ -11,10 +11,11 @@
 #include <stdint.h>
 
 enum {
-    TL_JSON_DIGITS = 15, /* significant digits of a real: what every decimal survives (DBL_DIG), so that 0.7 is written as it was read, and a value read
+    TL_JSON_DIGITS =
+        15, /* significant digits of a real: what every decimal survives (DBL_DIG), so that 0.7 is written as it was read, and a value read
                           * back has the same canonical text */
-    TL_JSON_MAX_DEPTH = 64,               /* objects and arrays within one another */
-    TL_JSON_MAX_CONTAINERS = 1200000,     /* objects and arrays: the largest graph has some 900,000 */
+    TL_JSON_MAX_DEPTH = 64,           /* objects and arrays within one another */
+    TL_JSON_MAX_CONTAINERS = 1200000, /* objects and arrays: the largest graph has some 900,000 */
     TL_JSON_MAX_VALUES = 5000000,
     TL_JSON_MAX_BODY = 1024 * 1024,       /* bytes of an ordinary request */
     TL_JSON_MAX_GRAPH = 64 * 1024 * 1024, /* bytes of a graph */

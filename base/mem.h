@@ -18,8 +18,8 @@ void tl_close_fd(int *fd);  /* for TL_CLEANUP on a descriptor; negative is none 
 void *tl_calloc(size_t count, size_t size);
 /* Grows *array (of *cap items of size) to hold at least need items, doubling. TL_ENOMEM leaves it as it was. */
 int tl_grow(void *array, size_t *cap, size_t need, size_t size);
-char *tl_strdup(const char *s);                /* NULL in gives NULL out; returns owned */
-char *tl_strndup(const char *s, size_t len);   /* returns owned */
+char *tl_strdup(const char *s);              /* NULL in gives NULL out; returns owned */
+char *tl_strndup(const char *s, size_t len); /* returns owned */
 
 /* An arena: allocations are freed together. Not thread-safe. Init to {0}. */
 struct tl_arena {

@@ -47,7 +47,8 @@ struct call {
     int64_t deadline_us;
     int tries;
     long retry_after_ms; /* what the model asked for, or -1 */
-    struct tl_str line, text, whole; /* the current line, the answer so far, and all bytes as long as no event was seen */
+    struct tl_str line, text,
+        whole; /* the current line, the answer so far, and all bytes as long as no event was seen */
     bool streamed, cut;
     int64_t tokens_in, tokens_out;
 };
@@ -89,7 +90,8 @@ static int read_key(const char *path, char **ret, struct tl_diag *diag)
     TL_AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t n = fd < 0 ? -1 : read(fd, buf, sizeof(buf));
     if (n < 0 || n > KEY_MAX)
-        return tl_diag_add(diag, NULL, "TALOS_LLM_KEY_FILE", NULL, "the key file cannot be read, or is longer than %d bytes", KEY_MAX);
+        return tl_diag_add(diag, NULL, "TALOS_LLM_KEY_FILE", NULL,
+                           "the key file cannot be read, or is longer than %d bytes", KEY_MAX);
     while (n > 0 && (buf[n - 1] == '\n' || buf[n - 1] == '\r' || buf[n - 1] == ' '))
         n--;
     buf[n] = '\0';
@@ -98,7 +100,8 @@ static int read_key(const char *path, char **ret, struct tl_diag *diag)
         if (buf[i] <= ' ' || buf[i] > '~')
             err = TL_EINVAL;
     if (n == 0 || err)
-        err = tl_diag_add(diag, NULL, "TALOS_LLM_KEY_FILE", NULL, "the key file must hold one line of visible characters");
+        err = tl_diag_add(diag, NULL, "TALOS_LLM_KEY_FILE", NULL,
+                          "the key file must hold one line of visible characters");
     *ret = err ? NULL : tl_strdup(buf);
     tl_wipe(buf, sizeof(buf));
     return err ? err : *ret ? 0 : TL_ENOMEM;
@@ -122,7 +125,8 @@ int tl_llm_conf_env(struct tl_llm_conf *ret, struct tl_diag *diag)
     if (timeout && *timeout)
         ret->timeout_ms = strtol(timeout, &end, 10);
     if (ret->timeout_ms < 1 || ret->timeout_ms > 3600000 || (end && *end))
-        err = tl_diag_add(diag, NULL, "TALOS_LLM_TIMEOUT_MS", NULL, "TALOS_LLM_TIMEOUT_MS must be between 1 and 3600000");
+        err =
+            tl_diag_add(diag, NULL, "TALOS_LLM_TIMEOUT_MS", NULL, "TALOS_LLM_TIMEOUT_MS must be between 1 and 3600000");
     int key_err = key && *key ? read_key(key, &ret->key, diag) : 0;
     ret->url = endpoint(url);
     ret->host_port = ret->url ? tl_net_host_port(ret->url) : NULL;
@@ -213,7 +217,8 @@ static int take_chunk(struct call *c, const char *bytes, size_t len, const char 
     if (err)
         return err == TL_ENOMEM ? err : TL_ESCHEMA;
     const json_t *choice = json_array_get(json_object_get(j, "choices"), 0);
-    const char *more = tl_json_str(json_object_get(choice, member), "content"), *why = tl_json_str(choice, "finish_reason");
+    const char *more = tl_json_str(json_object_get(choice, member), "content"),
+               *why = tl_json_str(choice, "finish_reason");
     take_usage(c, j);
     if (why && strcmp(why, "length") == 0)
         c->cut = true;
@@ -283,7 +288,8 @@ static void on_header(void *arg, const char *line, size_t len)
     memcpy(value, line + n, len - n);
     char *end;
     long s = strtol(value, &end, 10);
-    c->retry_after_ms = end != value && *end == '\0' && s >= 0 && s <= LONGEST_PAUSE_MS / 1000 ? s * 1000 : LONGEST_PAUSE_MS + 1;
+    c->retry_after_ms =
+        end != value && *end == '\0' && s >= 0 && s <= LONGEST_PAUSE_MS / 1000 ? s * 1000 : LONGEST_PAUSE_MS + 1;
 }
 
 static void finish(struct call *c, int err)
@@ -324,9 +330,18 @@ static int send_call(struct call *c, long pause_ms)
     long left = (long)((c->deadline_us - tl_mono_us()) / 1000) - pause_ms;
     if (left <= 0)
         return TL_ETIMEOUT;
-    struct tl_net_req req = {.method = "POST", .url = llm->conf.url, .headers = headers, .body = c->body, .body_len = c->body_len,
-                             .timeout_ms = left, .delay_ms = pause_ms, .max_bytes = STREAM_MAX, .arg = c, .data = on_data,
-                             .header = on_header, .done = on_done};
+    struct tl_net_req req = {.method = "POST",
+                             .url = llm->conf.url,
+                             .headers = headers,
+                             .body = c->body,
+                             .body_len = c->body_len,
+                             .timeout_ms = left,
+                             .delay_ms = pause_ms,
+                             .max_bytes = STREAM_MAX,
+                             .arg = c,
+                             .data = on_data,
+                             .header = on_header,
+                             .done = on_done};
     pthread_mutex_lock(&llm->lock);
     c->tries++;
     c->retry_after_ms = -1;
@@ -369,9 +384,9 @@ static char *request_body(const struct tl_llm *llm, const struct tl_llm_req *req
     if (req->system && *req->system)
         json_array_append_new(messages, message("system", req->system));
     json_array_append_new(messages, message("user", req->prompt));
-    TL_AUTO_JSON json_t *j = json_pack("{s:s,s:o,s:b,s:{s:b},s:i,s:f}", "model", llm->conf.model, "messages", messages, "stream", 1,
-                                       "stream_options", "include_usage", 1, "max_tokens", req->max_tokens, "temperature",
-                                       req->temperature);
+    TL_AUTO_JSON json_t *j =
+        json_pack("{s:s,s:o,s:b,s:{s:b},s:i,s:f}", "model", llm->conf.model, "messages", messages, "stream", 1,
+                  "stream_options", "include_usage", 1, "max_tokens", req->max_tokens, "temperature", req->temperature);
     if (j && req->json)
         json_object_set_new(j, "response_format", json_pack("{s:s}", "type", "json_object"));
     return j ? tl_json_text(j) : NULL;
@@ -385,7 +400,11 @@ int tl_llm_ask(struct tl_llm *llm, const struct tl_llm_req *req, unsigned long *
     struct call *c = tl_calloc(1, sizeof(*c));
     if (!c)
         return TL_ENOMEM;
-    *c = (struct call){.llm = llm, .arg = req->arg, .done = req->done, .asked_bytes = asked, .body = request_body(llm, req),
+    *c = (struct call){.llm = llm,
+                       .arg = req->arg,
+                       .done = req->done,
+                       .asked_bytes = asked,
+                       .body = request_body(llm, req),
                        .deadline_us = tl_mono_us() + (int64_t)llm->conf.timeout_ms * 1000};
     if (!c->body) {
         free_call(c);

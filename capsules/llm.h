@@ -13,17 +13,17 @@ struct tl_net;
 struct tl_llm;
 
 enum {
-    TL_LLM_TIMEOUT_MS = 60000,    /* of a whole answer, repetitions and pauses included */
-    TL_LLM_TEXT_MAX = 256 * 1024, /* bytes of an answer's text */
+    TL_LLM_TIMEOUT_MS = 60000,      /* of a whole answer, repetitions and pauses included */
+    TL_LLM_TEXT_MAX = 256 * 1024,   /* bytes of an answer's text */
     TL_LLM_PROMPT_MAX = 512 * 1024, /* bytes of system and prompt */
-    TL_LLM_TRIES = 3,             /* requests, where the model says 429 or 503 */
+    TL_LLM_TRIES = 3,               /* requests, where the model says 429 or 503 */
 };
 
 /* Owned texts; tl_llm_conf_clear frees and wipes. url NULL: no model is configured. */
 struct tl_llm_conf {
-    char *url;   /* of the completions endpoint */
-    char *host_port; /* for the egress policy's trusted list */
-    char *model, *key; /* key may be NULL */
+    char *url;              /* of the completions endpoint */
+    char *host_port;        /* for the egress policy's trusted list */
+    char *model, *key;      /* key may be NULL */
     double usd_in, usd_out; /* per million tokens */
     long timeout_ms;
 };
@@ -40,7 +40,7 @@ void tl_llm_free(struct tl_llm *llm);
 struct tl_llm_answer {
     const char *text; /* UTF-8, NUL-terminated; borrowed */
     size_t len;
-    bool cut;         /* the model stopped at its bound, not at its end */
+    bool cut;                      /* the model stopped at its bound, not at its end */
     int64_t tokens_in, tokens_out; /* as the model says, else four bytes a token */
     double cost_usd;
 };

@@ -17,6 +17,7 @@ static bool good_id(const char *id)
     return true;
 }
 
+/* clang-format off */
 /* What React Flow (11 and 12) keeps in a document beside what a graph is. */
 static const char *const top_keys[] = {"nodes", "edges", "viewport", NULL};
 static const char *const node_keys[] = {
@@ -27,6 +28,7 @@ static const char *const edge_keys[] = {
     "id", "source", "target", "sourceHandle", "targetHandle", "type", "data", "label", "animated", "hidden", "selected", "selectable", "deletable", "focusable",
     "updatable", "reconnectable", "style", "className", "zIndex", "markerStart", "markerEnd", "interactionWidth", "pathOptions", "labelStyle",
     "labelShowBg", "labelBgStyle", "labelBgPadding", "labelBgBorderRadius", "ariaLabel", NULL};
+/* clang-format on */
 
 static int parse_nodes(struct tl_doc *doc, const json_t *nodes, struct tl_diag *diag)
 {
@@ -34,10 +36,12 @@ static int parse_nodes(struct tl_doc *doc, const json_t *nodes, struct tl_diag *
     for (uint32_t i = 0; i < doc->nnodes; i++) {
         const json_t *j = json_array_get(nodes, i);
         struct tl_doc_node *n = &doc->nodes[i];
-        *n = (struct tl_doc_node){.id = tl_json_str(j, "id"), .type = tl_json_str(j, "type"), .data = json_object_get(j, "data"), .index = i};
+        *n = (struct tl_doc_node){
+            .id = tl_json_str(j, "id"), .type = tl_json_str(j, "type"), .data = json_object_get(j, "data"), .index = i};
         snprintf(path, sizeof(path), "$.nodes[%u]", i);
         if (!good_id(n->id)) {
-            tl_diag_add(diag, NULL, NULL, path, "a node needs an id: text of 1 to %d bytes without control characters", TL_GRAPH_MAX_ID);
+            tl_diag_add(diag, NULL, NULL, path, "a node needs an id: text of 1 to %d bytes without control characters",
+                        TL_GRAPH_MAX_ID);
             n->id = "";
         } else {
             int err = tl_idmap_add(&doc->ids, n->id, i);
@@ -59,8 +63,8 @@ static int parse_nodes(struct tl_doc *doc, const json_t *nodes, struct tl_diag *
     return 0;
 }
 
-static void edge_end(const struct tl_doc *doc, const json_t *edge, const char *end, const char *handle, const char *path,
-                     uint32_t *ret_node, const char **ret_handle, struct tl_diag *diag)
+static void edge_end(const struct tl_doc *doc, const json_t *edge, const char *end, const char *handle,
+                     const char *path, uint32_t *ret_node, const char **ret_handle, struct tl_diag *diag)
 {
     const char *id = tl_json_str(edge, end);
     *ret_node = id ? tl_idmap_find(&doc->ids, id) : UINT32_MAX;
@@ -103,7 +107,8 @@ static int list_size(const json_t *json, const char *key, uint32_t max, uint32_t
     if (!json_is_array(list))
         return tl_diag_add(diag, NULL, NULL, path, "a graph needs \"%s\": a list", key);
     if (json_array_size(list) > max)
-        return tl_diag_add(diag, NULL, NULL, path, "%zu %s are more than the limit of %u", json_array_size(list), key, max);
+        return tl_diag_add(diag, NULL, NULL, path, "%zu %s are more than the limit of %u", json_array_size(list), key,
+                           max);
     *ret = (uint32_t)json_array_size(list);
     return 0;
 }

@@ -17,8 +17,8 @@ enum { TL_GRAPH_MAX_NODES = 100000, TL_GRAPH_MAX_EDGES = 400000, TL_GRAPH_MAX_NE
 
 struct tl_doc_node {
     const char *id, *type; /* "" where the document has none that is sound */
-    json_t *data;   /* borrowed from the document; NULL where there is none */
-    uint32_t index; /* place in $.nodes */
+    json_t *data;          /* borrowed from the document; NULL where there is none */
+    uint32_t index;        /* place in $.nodes */
 };
 
 struct tl_doc_edge {

@@ -10,7 +10,10 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { PROGRESS_EVERY_US = 50 * 1000, PARTIAL_BYTES = 512 * 1024 /* of outputs in one run.partial, where a single node has no more */ };
+enum {
+    PROGRESS_EVERY_US = 50 * 1000,
+    PARTIAL_BYTES = 512 * 1024 /* of outputs in one run.partial, where a single node has no more */
+};
 
 struct batch {
     struct tl_run *run; /* a reference */
@@ -74,8 +77,8 @@ char *tl_journal_event_text(const char *run_id, uint64_t seq, const char *type, 
     char id[TL_ID_TEXT + 24], ts[TL_TIME_TEXT];
     snprintf(id, sizeof(id), "%s:%llu", run_id, (unsigned long long)seq);
     tl_time_text(tl_now_ms(), ts);
-    TL_AUTO_JSON json_t *e = json_pack("{s:s,s:s,s:s,s:I,s:s,s:o}", "event_id", id, "run_id", run_id, "type", type, "seq", (json_int_t)seq,
-                                       "ts", ts, "payload", payload);
+    TL_AUTO_JSON json_t *e = json_pack("{s:s,s:s,s:s,s:I,s:s,s:o}", "event_id", id, "run_id", run_id, "type", type,
+                                       "seq", (json_int_t)seq, "ts", ts, "payload", payload);
     return e ? tl_json_text(e) : NULL;
 }
 
@@ -119,7 +122,8 @@ static json_t *progress_payload(struct tl_journal *j)
     j->ndirty = 0;
     char counted[64];
     snprintf(counted, sizeof(counted), "%u of %u nodes", run->ndone, run->plan->nwanted);
-    json_t *p = json_pack("{s:f,s:s,s:o}", "progress", j->percent, "message", j->message ? j->message : counted, "nodes", nodes);
+    json_t *p = json_pack("{s:f,s:s,s:o}", "progress", j->percent, "message", j->message ? j->message : counted,
+                          "nodes", nodes);
     free(j->message);
     j->message = NULL;
     return p;
@@ -136,9 +140,9 @@ char *tl_journal_record_text(struct tl_run *run, const char *status, double prog
     tl_time_text(run->created_ms, created);
     tl_time_text(tl_now_ms(), now);
     TL_AUTO_JSON json_t *r =
-        json_pack("{s:s,s:s,s:s,s:s,s:s,s:f,s:s,s:s,s:I,s:s,s:i}", "id", run->id_text, "org", run->org, "sub", run->sub, "kind", run->kind,
-                  "status", status, "progress", progress, "created_at", created, "updated_at", now, "last_seq", (json_int_t)seq, "graph_hash",
-                  run->plan->hash, "node_count", (int)run->plan->nwanted);
+        json_pack("{s:s,s:s,s:s,s:s,s:s,s:f,s:s,s:s,s:I,s:s,s:i}", "id", run->id_text, "org", run->org, "sub", run->sub,
+                  "kind", run->kind, "status", status, "progress", progress, "created_at", created, "updated_at", now,
+                  "last_seq", (json_int_t)seq, "graph_hash", run->plan->hash, "node_count", (int)run->plan->nwanted);
     if (!r)
         return NULL;
     if (run->started_ms) {

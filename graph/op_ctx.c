@@ -115,7 +115,8 @@ int tl_op_output(struct tl_op_ctx *ctx, const char *port, struct tl_value value)
         return 0;
     }
     tl_value_clear(&value);
-    return tl_op_fail(ctx, TL_EINTERNAL, "the op \"%s\" set an output it does not have: \"%s\"", ctx->def->op->name, port);
+    return tl_op_fail(ctx, TL_EINTERNAL, "the op \"%s\" set an output it does not have: \"%s\"", ctx->def->op->name,
+                      port);
 }
 
 int tl_op_output_json(struct tl_op_ctx *ctx, const char *port, json_t *takes)
@@ -129,7 +130,8 @@ int tl_op_output_json(struct tl_op_ctx *ctx, const char *port, json_t *takes)
     struct tl_value v;
     int err = tl_value_from_json(type, takes, &v, NULL);
     json_decref(takes);
-    return err ? tl_op_fail(ctx, TL_EINTERNAL, "the output \"%s\" is no %s", port, tl_type_name(type)) : tl_op_output(ctx, port, v);
+    return err ? tl_op_fail(ctx, TL_EINTERNAL, "the output \"%s\" is no %s", port, tl_type_name(type))
+               : tl_op_output(ctx, port, v);
 }
 
 int tl_op_output_number(struct tl_op_ctx *ctx, const char *port, double v)
@@ -326,7 +328,8 @@ json_t *tl_op_upstream(struct tl_op_ctx *ctx, bool sequential)
         json_decref(all);
         return NULL;
     }
-    return json_pack("{s:s,s:o}", "mode", sequential ? "sequential" : "aggregate", sequential ? "sequence" : "nodes", all);
+    return json_pack("{s:s,s:o}", "mode", sequential ? "sequential" : "aggregate", sequential ? "sequence" : "nodes",
+                     all);
 }
 
 static void cancel_nested(struct tl_op_ctx *ctx)
@@ -334,7 +337,8 @@ static void cancel_nested(struct tl_op_ctx *ctx)
     tl_run_stop(ctx->nested, TL_ECANCELLED, NULL, NULL);
 }
 
-int tl_op_run_nested(struct tl_op_ctx *ctx, struct tl_plan *plan, const struct tl_value *inputs, const struct tl_nested_watch *watch,
+int tl_op_run_nested(struct tl_op_ctx *ctx, struct tl_plan *plan, const struct tl_value *inputs,
+                     const struct tl_nested_watch *watch,
                      void (*done)(struct tl_op_ctx *ctx, const struct tl_nested_result *result))
 {
     int depth = 1;

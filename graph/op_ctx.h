@@ -12,7 +12,7 @@ struct tl_run;
 const struct tl_value *tl_op_input(struct tl_op_ctx *ctx, const char *port);
 double tl_op_input_number(struct tl_op_ctx *ctx, const char *port, double otherwise);
 const char *tl_op_input_text(struct tl_op_ctx *ctx, const char *port); /* NULL where absent or no string */
-json_t *tl_op_input_json(struct tl_op_ctx *ctx, const char *port);     /* borrowed; NULL where absent, number or boolean */
+json_t *tl_op_input_json(struct tl_op_ctx *ctx, const char *port); /* borrowed; NULL where absent, number or boolean */
 /* A float[] or string[] input as an array the caller frees (strings inside are borrowed). 0 with n = 0 where absent. */
 int tl_op_input_floats(struct tl_op_ctx *ctx, const char *port, double **ret, size_t *ret_n);
 
@@ -32,7 +32,8 @@ int tl_op_output(struct tl_op_ctx *ctx, const char *port, struct tl_value value)
 int tl_op_output_json(struct tl_op_ctx *ctx, const char *port, json_t *takes); /* of the port's type */
 int tl_op_output_number(struct tl_op_ctx *ctx, const char *port, double v);
 
-void tl_op_progress(struct tl_op_ctx *ctx, double fraction, const char *message); /* 0 to 1; message may be NULL, is copied */
+void tl_op_progress(struct tl_op_ctx *ctx, double fraction,
+                    const char *message); /* 0 to 1; message may be NULL, is copied */
 bool tl_op_cancelled(struct tl_op_ctx *ctx);
 /* Records why the op fails and returns err, so that run() can end with it. The text may be shown to whoever may see this node. */
 int tl_op_fail(struct tl_op_ctx *ctx, int err, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
@@ -50,13 +51,13 @@ void tl_op_done(struct tl_op_ctx *ctx, int err);
  * Set it before handing ctx to whoever will call tl_op_done. It may be called before run() returns. */
 void tl_op_on_cancel(struct tl_op_ctx *ctx, void (*fn)(struct tl_op_ctx *ctx));
 
-void *tl_op_priv(struct tl_op_ctx *ctx);                       /* priv_size zeroed bytes */
+void *tl_op_priv(struct tl_op_ctx *ctx); /* priv_size zeroed bytes */
 const struct tl_plan_node *tl_op_node(struct tl_op_ctx *ctx);
 struct tl_run *tl_op_run(struct tl_op_ctx *ctx);
-const char *tl_op_org(struct tl_op_ctx *ctx);                  /* organisation that runs */
-const char *tl_op_run_id(struct tl_op_ctx *ctx);               /* text; the outermost run's */
-const char *tl_op_step_key(struct tl_op_ctx *ctx);             /* "node/inner/…": unique in the outermost run */
-void *tl_op_services(struct tl_op_ctx *ctx);                   /* tl_exec_conf.services: struct tl_services of capsules/ */
+const char *tl_op_org(struct tl_op_ctx *ctx);      /* organisation that runs */
+const char *tl_op_run_id(struct tl_op_ctx *ctx);   /* text; the outermost run's */
+const char *tl_op_step_key(struct tl_op_ctx *ctx); /* "node/inner/…": unique in the outermost run */
+void *tl_op_services(struct tl_op_ctx *ctx);       /* tl_exec_conf.services: struct tl_services of capsules/ */
 
 /* Runs plan as a nested graph for this op, in the same executor, under the same cancel. The op returns TL_OP_PENDING; done is called once, on
  * an executor thread, with the outputs of graph.output (borrowed, one per env.out port) and must end in tl_op_done(ctx, …).
@@ -72,7 +73,8 @@ struct tl_nested_result {
     const struct tl_value *outputs; /* one per env.out port, none where not produced */
     struct tl_usage usage;
 };
-int tl_op_run_nested(struct tl_op_ctx *ctx, struct tl_plan *plan, const struct tl_value *inputs /* one per env.in port; shared */,
+int tl_op_run_nested(struct tl_op_ctx *ctx, struct tl_plan *plan,
+                     const struct tl_value *inputs /* one per env.in port; shared */,
                      const struct tl_nested_watch *watch,
                      void (*done)(struct tl_op_ctx *ctx, const struct tl_nested_result *result));
 

@@ -8,8 +8,11 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const type_names[] = {
-    [TL_P_NUMBER] = "number", [TL_P_ENUM] = "enum", [TL_P_BOOLEAN] = "boolean", [TL_P_STRING] = "string", [TL_P_JSON] = "json"};
+static const char *const type_names[] = {[TL_P_NUMBER] = "number",
+                                         [TL_P_ENUM] = "enum",
+                                         [TL_P_BOOLEAN] = "boolean",
+                                         [TL_P_STRING] = "string",
+                                         [TL_P_JSON] = "json"};
 
 static bool visible(const struct tl_param *p, bool admin)
 {
@@ -83,7 +86,9 @@ static int check_value(const struct tl_param *p, json_t *j, struct tl_value *ret
         else
             *ret = tl_value_take(TL_T_STRING, json_incref(j));
         break;
-    case TL_P_JSON: *ret = tl_value_take(TL_T_JSON, json_incref(j)); break;
+    case TL_P_JSON:
+        *ret = tl_value_take(TL_T_JSON, json_incref(j));
+        break;
     }
     return why->err ? TL_ENOMEM : why->len ? TL_EINVAL : 0;
 }
@@ -134,8 +139,7 @@ int tl_params_check(const struct tl_param *params, bool admin, const json_t *giv
     }
     const char *key;
     json_t *value;
-    json_object_foreach((json_t *)(uintptr_t)given, key, value)
-    {
+    json_object_foreach((json_t *)(uintptr_t)given, key, value) {
         if (find(params, admin, key))
             continue;
         struct tl_str at = {0};
@@ -144,8 +148,8 @@ int tl_params_check(const struct tl_param *params, bool admin, const json_t *giv
         tl_str_clear(&at);
     }
     for (size_t i = 0; !err && params && params[i].name; i++)
-        err = check_one(&params[i], visible(&params[i], admin) ? json_object_get(given, params[i].name) : NULL, node, path,
-                        &values[i], d);
+        err = check_one(&params[i], visible(&params[i], admin) ? json_object_get(given, params[i].name) : NULL, node,
+                        path, &values[i], d);
     if (!err)
         err = d->count + d->dropped > before ? TL_EINVAL : d->err;
     tl_diag_clear(&own);

@@ -10,7 +10,8 @@
 
 /* The ends of a nested graph: their ports are the nested graph's own, seen from inside. */
 static const struct tl_op op_graph_input = {.name = "graph.input", .revision = 1, .flags = TL_OP_PURE | TL_OP_PRIVATE};
-static const struct tl_op op_graph_output = {.name = "graph.output", .revision = 1, .flags = TL_OP_PURE | TL_OP_PRIVATE};
+static const struct tl_op op_graph_output = {
+    .name = "graph.output", .revision = 1, .flags = TL_OP_PURE | TL_OP_PRIVATE};
 
 /* What is needed while a plan is made, and not afterwards. */
 struct maker {
@@ -21,8 +22,9 @@ struct maker {
     struct tl_diag *diag;
     bool *wanted;
     bool *whole; /* per edge: both its ends are nodes */
-    uint32_t *edge_port, *edge_out; /* per edge: input port of its target, output of its source; UINT32_MAX where the edge does not count */
-    uint32_t *first_in, *edges_in;  /* edges by target (CSR) */
+    uint32_t *edge_port,
+        *edge_out; /* per edge: input port of its target, output of its source; UINT32_MAX where the edge does not count */
+    uint32_t *first_in, *edges_in; /* edges by target (CSR) */
     uint32_t *first_out, *edges_by_source;
 };
 
@@ -66,7 +68,8 @@ static int mark_wanted(struct maker *m, const char *const *targets, size_t ntarg
     for (size_t t = 0; targets && t < ntargets; t++) {
         uint32_t i = tl_idmap_find(&doc->ids, targets[t]);
         if (i == NONE)
-            tl_diag_add(m->diag, targets[t], NULL, "$.targets", "the target \"%s\" is no node of this graph", targets[t]);
+            tl_diag_add(m->diag, targets[t], NULL, "$.targets", "the target \"%s\" is no node of this graph",
+                        targets[t]);
         else if (!m->wanted[i])
             m->wanted[i] = true, stack[depth++] = i;
     }
@@ -155,8 +158,7 @@ static int check_literals(struct maker *m, uint32_t i, const char *path)
     json_t *value;
     if (inputs && !json_is_object(inputs))
         tl_diag_add(m->diag, n->id, NULL, path, "inputs must be an object of port names and values");
-    json_object_foreach((json_t *)(uintptr_t)inputs, key, value)
-    {
+    json_object_foreach((json_t *)(uintptr_t)inputs, key, value) {
         struct tl_str at = {0};
         tl_str_printf(&at, "%s.inputs.%s", path, key);
         const char *why = NULL;
@@ -197,7 +199,12 @@ static int make_node(struct maker *m, uint32_t i)
     if (n->op == &op_graph_input || n->op == &op_graph_output) {
         err = take_end(m, i, path);
     } else if (n->op->shape) {
-        struct tl_shape_req req = {.env = m->env->arg, .node = n->id, .path = data_path, .data = n->data, .arena = &m->plan->arena, .diag = m->diag};
+        struct tl_shape_req req = {.env = m->env->arg,
+                                   .node = n->id,
+                                   .path = data_path,
+                                   .data = n->data,
+                                   .arena = &m->plan->arena,
+                                   .diag = m->diag};
         err = n->op->shape(&req, &n->shape);
         if (err == TL_EINVAL) {
             /* Its ports are not known: edges to it are not judged. */
@@ -216,7 +223,8 @@ static int make_node(struct maker *m, uint32_t i)
     n->params = params;
     const char *key = n->shape.params_path ? n->shape.params_path : "params";
     snprintf(data_path, sizeof(data_path), "%s.data.%s", path, key);
-    err = tl_params_check(n->shape.params, m->env->admin, json_object_get(n->data, key), n->id, data_path, params, m->diag);
+    err = tl_params_check(n->shape.params, m->env->admin, json_object_get(n->data, key), n->id, data_path, params,
+                          m->diag);
     if (err && err != TL_EINVAL)
         return err;
     snprintf(data_path, sizeof(data_path), "%s.data", path);
@@ -267,8 +275,9 @@ static void check_inputs(struct maker *m, uint32_t i)
         if (port->nsources)
             tl_value_clear(&port->literal); /* an edge wins over a value typed in earlier */
         else if (port->def->flags & TL_PORT_REQUIRED && tl_value_none(&port->literal))
-            tl_diag_add(m->diag, n->id, port->def->name, path, "the input \"%s\" (%s) is required: connect it or give it a value",
-                        port->def->name, tl_type_name(port->def->type));
+            tl_diag_add(m->diag, n->id, port->def->name, path,
+                        "the input \"%s\" (%s) is required: connect it or give it a value", port->def->name,
+                        tl_type_name(port->def->type));
     }
 }
 
@@ -319,7 +328,8 @@ static void report_cycle(struct maker *m, const uint32_t *waiting)
     uint32_t start = 0;
     while (!waiting[start])
         start++;
-    TL_AUTO_FREE uint32_t *step = tl_calloc(plan->nnodes + 1, sizeof(*step)), *path = tl_calloc(plan->nnodes + 1, sizeof(*path));
+    TL_AUTO_FREE uint32_t *step = tl_calloc(plan->nnodes + 1, sizeof(*step)),
+                          *path = tl_calloc(plan->nnodes + 1, sizeof(*path));
     if (!step || !path) {
         m->diag->err = TL_ENOMEM;
         return;
@@ -338,8 +348,8 @@ static void report_cycle(struct maker *m, const uint32_t *waiting)
     struct tl_str text = {0};
     for (uint32_t k = n; k > step[at] - 1 && text.len < 600; k--)
         tl_str_printf(&text, "\"%s\" → ", m->nodes[path[k - 1]].id);
-    tl_diag_add(m->diag, m->nodes[at].id, NULL, "$.edges", "these nodes form a cycle: %s\"%s\"", text.data ? text.data : "",
-                m->nodes[path[n - 1]].id);
+    tl_diag_add(m->diag, m->nodes[at].id, NULL, "$.edges", "these nodes form a cycle: %s\"%s\"",
+                text.data ? text.data : "", m->nodes[path[n - 1]].id);
     tl_str_clear(&text);
 }
 
@@ -467,8 +477,8 @@ int tl_plan_new(struct tl_doc *doc, const struct tl_graph_env *env, const char *
     return err;
 }
 
-int tl_plan_json(json_t *json, const struct tl_graph_env *env, const char *const *targets, size_t ntargets, struct tl_plan **ret,
-                 struct tl_diag *diag)
+int tl_plan_json(json_t *json, const struct tl_graph_env *env, const char *const *targets, size_t ntargets,
+                 struct tl_plan **ret, struct tl_diag *diag)
 {
     struct tl_doc *doc = NULL;
     *ret = NULL;

@@ -10,15 +10,16 @@
 /* What a graph may use and what it is asked to be. */
 struct tl_graph_env {
     const struct tl_op *(*find_op)(void *arg, const char *name); /* NULL for an unknown one */
-    void *arg;                /* handed to find_op and, as tl_shape_req.env, to shape() */
-    bool allow_private;       /* a capsule's private graph */
-    bool admin;               /* admin parameters exist */
-    const struct tl_port *in, *out; /* a nested graph's own ports, for its "graph.input" and "graph.output" nodes; NULL in a canvas */
+    void *arg;          /* handed to find_op and, as tl_shape_req.env, to shape() */
+    bool allow_private; /* a capsule's private graph */
+    bool admin;         /* admin parameters exist */
+    const struct tl_port *in,
+        *out; /* a nested graph's own ports, for its "graph.input" and "graph.output" nodes; NULL in a canvas */
 };
 
 struct tl_plan_port {
     const struct tl_port *def;
-    struct tl_value literal; /* from data.inputs, where no edge comes in */
+    struct tl_value literal;         /* from data.inputs, where no edge comes in */
     uint32_t first_source, nsources; /* into plan->sources: where its value comes from */
 };
 
@@ -30,7 +31,7 @@ struct tl_plan_source {
 struct tl_plan_node {
     const char *id;
     const struct tl_op *op;
-    const json_t *data;          /* borrowed from the document */
+    const json_t *data; /* borrowed from the document */
     struct tl_shape shape;
     const struct tl_plan_port *in; /* inputs in the order of the shape's ports */
     uint32_t nin, nout;
@@ -56,8 +57,8 @@ struct tl_plan {
 };
 
 /* Checks and plans a document in one: what is wrong with its form and what is wrong with its meaning are reported together. Shares json. As tl_plan_new. */
-int tl_plan_json(json_t *json, const struct tl_graph_env *env, const char *const *targets, size_t ntargets, struct tl_plan **ret,
-                 struct tl_diag *diag);
+int tl_plan_json(json_t *json, const struct tl_graph_env *env, const char *const *targets, size_t ntargets,
+                 struct tl_plan **ret, struct tl_diag *diag);
 /* Takes doc, whatever it returns; one that is not sound never becomes a plan. targets: node ids whose ancestors are wanted, NULL for all. TL_EINVAL with problems, TL_ENOMEM. */
 int tl_plan_new(struct tl_doc *doc, const struct tl_graph_env *env, const char *const *targets, size_t ntargets,
                 struct tl_plan **ret, struct tl_diag *diag);

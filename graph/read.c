@@ -36,7 +36,12 @@ static int scan_events(struct tl_txn *txn, void *arg)
     uint8_t from[TL_ID_LEN + 8];
     memcpy(from, r->run->b, TL_ID_LEN);
     tl_key_u64(from + TL_ID_LEN, r->after == UINT64_MAX ? r->after : r->after + 1);
-    return tl_txn_scan(txn, &(struct tl_scan){.table = TL_TBL_EVENT, .prefix = r->run->b, .prefix_len = TL_ID_LEN, .from = from, .from_len = sizeof(from)},
+    return tl_txn_scan(txn,
+                       &(struct tl_scan){.table = TL_TBL_EVENT,
+                                         .prefix = r->run->b,
+                                         .prefix_len = TL_ID_LEN,
+                                         .from = from,
+                                         .from_len = sizeof(from)},
                        one_event, arg);
 }
 
@@ -68,8 +73,7 @@ static int collect(void *arg, uint64_t seq, const char *json, size_t len)
     json_t *n, *payload = json_object_get(e, "payload");
     if (end)
         told->result = json_incref(payload);
-    json_array_foreach(end ? NULL : json_object_get(payload, "nodes"), i, n)
-    {
+    json_array_foreach(end ? NULL : json_object_get(payload, "nodes"), i, n) {
         TL_AUTO_JSON json_t *state = json_copy(n);
         json_object_del(state, "id");
         if (tl_json_str(n, "id"))
@@ -98,7 +102,8 @@ int tl_run_get(struct tl_db *db, const char *org, const struct tl_id *id, json_t
     if (!err && (!owner || strcmp(owner, org) != 0))
         err = TL_ENOTFOUND;
     bool ended = !err && json_object_get(r.record, "ended_at");
-    struct told told = {.end_seq = ended ? (uint64_t)tl_json_int(r.record, "last_seq", 0) : 0, .nodes = err ? NULL : json_object()};
+    struct told told = {.end_seq = ended ? (uint64_t)tl_json_int(r.record, "last_seq", 0) : 0,
+                        .nodes = err ? NULL : json_object()};
     if (!err)
         err = told.nodes ? tl_events_read(db, id, 0, collect, &told) : TL_ENOMEM;
     if (err) {
@@ -162,13 +167,17 @@ static int scan_list(struct tl_txn *txn, void *arg)
     if (l->before)
         memcpy(from + n, l->before->b, TL_ID_LEN);
     return tl_txn_scan(txn,
-                       &(struct tl_scan){.table = TL_TBL_RUN_ORG, .prefix = l->org, .prefix_len = n, .reverse = true,
-                                         .from = l->before ? from : NULL, .from_len = l->before ? n + TL_ID_LEN : 0},
+                       &(struct tl_scan){.table = TL_TBL_RUN_ORG,
+                                         .prefix = l->org,
+                                         .prefix_len = n,
+                                         .reverse = true,
+                                         .from = l->before ? from : NULL,
+                                         .from_len = l->before ? n + TL_ID_LEN : 0},
                        one_of_list, l);
 }
 
-int tl_run_list(struct tl_db *db, const char *org, const char *status, const struct tl_id *before, size_t limit, json_t **ret_items,
-                struct tl_id *ret_next, bool *ret_more)
+int tl_run_list(struct tl_db *db, const char *org, const char *status, const struct tl_id *before, size_t limit,
+                json_t **ret_items, struct tl_id *ret_next, bool *ret_more)
 {
     struct list l = {.org = org, .status = status, .before = before, .limit = limit, .items = json_array()};
     *ret_items = NULL;

@@ -162,7 +162,8 @@ int tl_result_find(struct tl_op_ctx *ctx)
         err = take_outputs(ctx, l.record);
     if (!err && strcmp(ctx->run->id_text, tl_json_str(l.record, "run") ? tl_json_str(l.record, "run") : "") == 0) {
         const json_t *u = json_object_get(l.record, "usage");
-        ctx->usage = (struct tl_usage){.tokens_in = tl_json_int(u, "in", 0), .tokens_out = tl_json_int(u, "out", 0),
+        ctx->usage = (struct tl_usage){.tokens_in = tl_json_int(u, "in", 0),
+                                       .tokens_out = tl_json_int(u, "out", 0),
                                        .cost_usd = tl_json_num(u, "usd", 0)};
     }
     json_decref(l.record);
@@ -178,8 +179,9 @@ struct tl_kept *tl_result_keep(const struct tl_op_ctx *ctx)
         if (!tl_value_none(&ctx->outputs[k]))
             json_object_set_new(outputs, ctx->def->out[k]->name, tl_value_json(&ctx->outputs[k]));
     TL_AUTO_JSON json_t *record =
-        json_pack("{s:s,s:s,s:O,s:{s:I,s:I,s:f}}", "run", ctx->run->id_text, "op", ctx->def->op->name, "outputs", outputs, "usage", "in",
-                  (json_int_t)ctx->usage.tokens_in, "out", (json_int_t)ctx->usage.tokens_out, "usd", ctx->usage.cost_usd);
+        json_pack("{s:s,s:s,s:O,s:{s:I,s:I,s:f}}", "run", ctx->run->id_text, "op", ctx->def->op->name, "outputs",
+                  outputs, "usage", "in", (json_int_t)ctx->usage.tokens_in, "out", (json_int_t)ctx->usage.tokens_out,
+                  "usd", ctx->usage.cost_usd);
     struct tl_kept *kept = tl_calloc(1, sizeof(*kept));
     if (kept)
         kept->text = record ? tl_json_text(record) : NULL;

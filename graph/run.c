@@ -164,7 +164,8 @@ static int receive(struct tl_run *run, const struct tl_plan_port *port, struct t
         json_t *list = json_array();
         for (uint32_t k = 0; k < port->nsources; k++) {
             const struct tl_value *out = run->nodes[src[k].node].outputs;
-            if (out && !tl_value_none(&out[src[k].out]) && json_array_append_new(list, tl_value_json(&out[src[k].out])) < 0)
+            if (out && !tl_value_none(&out[src[k].out]) &&
+                json_array_append_new(list, tl_value_json(&out[src[k].out])) < 0)
                 json_decref(list), list = NULL;
         }
         *ret = tl_value_take(TL_T_JSON, list);
@@ -195,7 +196,8 @@ static int receive_all(struct tl_run *run, struct tl_op_ctx *ctx)
         if (err == TL_ENOTFOUND)
             return tl_op_fail(ctx, TL_ESCHEMA, "the input \"%s\" is required and received no value", def->name);
         if (err == TL_EINVAL)
-            return tl_op_fail(ctx, TL_ESCHEMA, "the input \"%s\" received a value that is no %s", def->name, tl_type_name(def->type));
+            return tl_op_fail(ctx, TL_ESCHEMA, "the input \"%s\" received a value that is no %s", def->name,
+                              tl_type_name(def->type));
         if (err)
             return tl_op_fail(ctx, err, "%s", tl_err_text(err));
     }

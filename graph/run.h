@@ -18,9 +18,10 @@ typedef void (*tl_run_notify_fn)(void *arg, const struct tl_id *run, uint64_t se
 struct tl_exec_conf {
     unsigned threads; /* 0: one per core */
     struct tl_db *db;
-    void *services;   /* handed to ops */
+    void *services; /* handed to ops */
     /* Makes the plan of a stored run again (kind and document as they were handed to tl_run_start). */
-    int (*replan)(void *arg, const char *org, const char *kind, json_t *doc, struct tl_plan **ret, struct tl_diag *diag);
+    int (*replan)(void *arg, const char *org, const char *kind, json_t *doc, struct tl_plan **ret,
+                  struct tl_diag *diag);
     /* The organisation's key for result hashes (32 bytes). */
     int (*cache_key)(void *arg, const char *org, uint8_t ret[32]);
     /* Shapes the public ending of a run of this kind: fills payload of run.completed from the nodes' outputs. NULL: {"outputs":{…}} alone. */
@@ -40,10 +41,10 @@ int tl_exec_resume(struct tl_exec *exec, int *ret_failed);
 
 struct tl_run_req {
     const char *org, *sub;
-    const char *kind;      /* "capsule" (one node, a capsule call) or "canvas" */
-    json_t *doc;           /* shared: what replan needs: {"graph":{…},"targets":[…],"admin":bool,…} */
-    struct tl_plan *plan;  /* takes a reference of its own */
-    json_t *meta;          /* shared: public facts kept in the record ("canvas_id", "node_id", "capsule_id" …); may be NULL */
+    const char *kind;     /* "capsule" (one node, a capsule call) or "canvas" */
+    json_t *doc;          /* shared: what replan needs: {"graph":{…},"targets":[…],"admin":bool,…} */
+    struct tl_plan *plan; /* takes a reference of its own */
+    json_t *meta; /* shared: public facts kept in the record ("canvas_id", "node_id", "capsule_id" …); may be NULL */
 };
 /* Makes the run and its run.queued event durable, then schedules it and calls started(arg, err, id) on the writer thread. 0, or an error and
  * started is not called: TL_ERATE where too many nodes are under way. */
@@ -69,8 +70,8 @@ void tl_run_usage(const struct tl_run *run, struct tl_usage *ret, int64_t *ret_l
  * "nodes":{id:{"status","op","cached"}},"result":{payload of the terminal event},"error":…, and meta's fields}. Returned owned. */
 int tl_run_get(struct tl_db *db, const char *org, const struct tl_id *id, json_t **ret);
 /* Newest first; cursor NULL or as returned; *ret_next is the cursor for the next page or empty. items: records without "nodes" and "result". */
-int tl_run_list(struct tl_db *db, const char *org, const char *status, const struct tl_id *before, size_t limit, json_t **ret_items,
-                struct tl_id *ret_next, bool *ret_more);
+int tl_run_list(struct tl_db *db, const char *org, const char *status, const struct tl_id *before, size_t limit,
+                json_t **ret_items, struct tl_id *ret_next, bool *ret_more);
 
 /* Events after a seq, in order: their JSON text as stored, appended to out one by one by visit until it returns non-zero. */
 int tl_events_read(struct tl_db *db, const struct tl_id *run, uint64_t after_seq,

@@ -88,7 +88,8 @@ static void first_done(void *arg, int err)
     free_first(f);
 }
 
-int tl_run_start(struct tl_exec *exec, const struct tl_run_req *req, void (*started)(void *arg, int err, const struct tl_id *id), void *arg)
+int tl_run_start(struct tl_exec *exec, const struct tl_run_req *req,
+                 void (*started)(void *arg, int err, const struct tl_id *id), void *arg)
 {
     if (!tl_exec_has_room(exec, req->plan->nwanted))
         return TL_ERATE;
@@ -104,8 +105,10 @@ int tl_run_start(struct tl_exec *exec, const struct tl_run_req *req, void (*star
     if (!err) {
         f->doc = tl_json_text(req->doc);
         f->record = tl_journal_record_text(f->run, "queued", 0, 1, false);
-        f->queued = (struct tl_event){
-            .seq = 1, .text = tl_journal_event_text(f->run->id_text, 1, "run.queued", json_pack("{s:i}", "node_count", (int)req->plan->nwanted))};
+        f->queued =
+            (struct tl_event){.seq = 1,
+                              .text = tl_journal_event_text(f->run->id_text, 1, "run.queued",
+                                                            json_pack("{s:i}", "node_count", (int)req->plan->nwanted))};
         err = f->doc && f->record && f->queued.text ? tl_db_submit(exec->conf.db, put_first, f, first_done) : TL_ENOMEM;
     }
     if (err)
@@ -180,8 +183,7 @@ static int note_reported(void *arg, uint64_t seq, const char *json, size_t len)
         return 0;
     size_t i;
     json_t *r;
-    json_array_foreach(json_object_get(json_object_get(e, "payload"), "results"), i, r)
-    {
+    json_array_foreach(json_object_get(json_object_get(e, "payload"), "results"), i, r) {
         const char *id = tl_json_str(r, "node");
         uint32_t node = id ? tl_plan_find(run->plan, id) : UINT32_MAX;
         if (node != UINT32_MAX)
@@ -193,8 +195,9 @@ static int note_reported(void *arg, uint64_t seq, const char *json, size_t len)
 /* The facts that the record holds beyond the executor's own fields. */
 static json_t *meta_of(const json_t *record)
 {
-    static const char *const own[] = {"id", "org", "sub", "kind", "status", "progress", "created_at", "started_at", "updated_at",
-                                      "ended_at", "last_seq", "graph_hash", "node_count", "result", NULL};
+    static const char *const own[] = {"id",       "org",        "sub",        "kind",       "status",
+                                      "progress", "created_at", "started_at", "updated_at", "ended_at",
+                                      "last_seq", "graph_hash", "node_count", "result",     NULL};
     json_t *meta = json_copy((json_t *)(uintptr_t)record);
     for (size_t i = 0; meta && own[i]; i++)
         json_object_del(meta, own[i]);
@@ -203,7 +206,8 @@ static json_t *meta_of(const json_t *record)
 
 static int resume_one(struct tl_exec *exec, const struct stored *s)
 {
-    const char *org = tl_json_str(s->record, "org"), *kind = tl_json_str(s->record, "kind"), *sub = tl_json_str(s->record, "sub");
+    const char *org = tl_json_str(s->record, "org"), *kind = tl_json_str(s->record, "kind"),
+               *sub = tl_json_str(s->record, "sub");
     struct tl_diag diag = {0};
     struct tl_plan *plan = NULL;
     struct tl_run *run = NULL;
@@ -233,7 +237,8 @@ static int resume_one(struct tl_exec *exec, const struct stored *s)
         run->journal->message = started ? tl_strdup("going on after a restart") : NULL;
         tl_exec_add_live(exec, run);
         if (planned < 0)
-            tl_run_stop(run, planned, diag.count ? diag.items[0].node : NULL, diag.count ? diag.items[0].message : tl_err_text(planned));
+            tl_run_stop(run, planned, diag.count ? diag.items[0].node : NULL,
+                        diag.count ? diag.items[0].message : tl_err_text(planned));
         else
             tl_journal_begin(run);
     }

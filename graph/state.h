@@ -13,16 +13,23 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-enum tl_node_status { TL_NODE_QUEUED, TL_NODE_RUNNING, TL_NODE_DONE, TL_NODE_FAILED, TL_NODE_CANCELLED, TL_NODE_SKIPPED };
+enum tl_node_status {
+    TL_NODE_QUEUED,
+    TL_NODE_RUNNING,
+    TL_NODE_DONE,
+    TL_NODE_FAILED,
+    TL_NODE_CANCELLED,
+    TL_NODE_SKIPPED
+};
 
 struct tl_node_state {
-    struct tl_value *outputs; /* node->nout of them, once done */
-    struct tl_op_ctx *ctx;    /* while running */
-    uint8_t *hashes;          /* 32 bytes per output, once asked for */
-    char *message;            /* the last one of its progress */
-    uint32_t waiting;         /* producers that have not finished */
-    float progress;           /* 0 to 1 */
-    uint8_t status;           /* enum tl_node_status */
+    struct tl_value *outputs;     /* node->nout of them, once done */
+    struct tl_op_ctx *ctx;        /* while running */
+    uint8_t *hashes;              /* 32 bytes per output, once asked for */
+    char *message;                /* the last one of its progress */
+    uint32_t waiting;             /* producers that have not finished */
+    float progress;               /* 0 to 1 */
+    uint8_t status;               /* enum tl_node_status */
     bool cached, dirty, reported; /* dirty: in the next run.progress; reported: its outputs are in the journal */
 };
 
@@ -39,14 +46,14 @@ struct tl_run {
     pthread_mutex_t lock;
     struct tl_node_state *nodes;
     struct tl_node_task *tasks; /* one per node: its place in the ready queue */
-    uint32_t left;    /* wanted nodes that have not ended */
-    uint32_t ndone;   /* wanted nodes that ended well */
-    double progress;  /* sum of the nodes' progress */
-    uint32_t active;  /* contexts alive */
-    int err;          /* the first failure, TL_ECANCELLED when cancelled */
+    uint32_t left;              /* wanted nodes that have not ended */
+    uint32_t ndone;             /* wanted nodes that ended well */
+    double progress;            /* sum of the nodes' progress */
+    uint32_t active;            /* contexts alive */
+    int err;                    /* the first failure, TL_ECANCELLED when cancelled */
     char *err_node, *err_message, *cancel_reason;
-    bool stopping;    /* no further node starts */
-    bool ended;       /* finish has been decided */
+    bool stopping; /* no further node starts */
+    bool ended;    /* finish has been decided */
     struct tl_usage usage;
 
     /* Nested runs */
@@ -115,7 +122,7 @@ struct tl_exec {
     struct tl_run *live[TL_LIVE_BUCKETS];
     size_t nlive;
     size_t live_nodes; /* of all live runs */
-    size_t ncommits; /* commits under way that will come back here */
+    size_t ncommits;   /* commits under way that will come back here */
 };
 
 /* exec.c */
@@ -123,17 +130,18 @@ void tl_exec_ready(struct tl_exec *exec, struct tl_task *task);
 struct tl_run *tl_exec_find(struct tl_exec *exec, const struct tl_id *id); /* a reference, or NULL */
 void tl_exec_add_live(struct tl_exec *exec, struct tl_run *run);           /* takes a reference of its own */
 void tl_exec_remove_live(struct tl_exec *exec, struct tl_run *run);
-bool tl_exec_has_room(struct tl_exec *exec, uint32_t nodes); /* for another run of so many */
-void tl_exec_commits(struct tl_exec *exec, int more); /* counts commits under way, up or down */
+bool tl_exec_has_room(struct tl_exec *exec, uint32_t nodes);                /* for another run of so many */
+void tl_exec_commits(struct tl_exec *exec, int more);                       /* counts commits under way, up or down */
 void tl_exec_flush_later(struct tl_exec *exec, struct tl_journal *journal); /* journal->due_us is set */
 
 /* run.c */
 int tl_run_new(struct tl_exec *exec, struct tl_plan *plan, struct tl_run **ret);
 struct tl_run *tl_run_ref(struct tl_run *run);
 void tl_run_unref(struct tl_run *run);
-void tl_run_begin(struct tl_run *run);                              /* queues the nodes that wait for nothing */
-bool tl_run_stop(struct tl_run *run, int err, const char *node, const char *message); /* the first reason counts: true where this is it; cancels what runs */
-void tl_run_node_ended(struct tl_op_ctx *ctx);                      /* ctx is done; takes it */
+void tl_run_begin(struct tl_run *run); /* queues the nodes that wait for nothing */
+bool tl_run_stop(struct tl_run *run, int err, const char *node,
+                 const char *message);         /* the first reason counts: true where this is it; cancels what runs */
+void tl_run_node_ended(struct tl_op_ctx *ctx); /* ctx is done; takes it */
 struct tl_run *tl_run_root(struct tl_run *run);
 
 /* read.c */
@@ -142,7 +150,8 @@ int tl_run_read_record(struct tl_txn *txn, const struct tl_id *id, json_t **ret)
 /* op_ctx.c */
 struct tl_op_ctx *tl_op_ctx_new(struct tl_run *run, uint32_t node);
 void tl_op_ctx_free(struct tl_op_ctx *ctx);
-void tl_op_ctx_cancel(struct tl_op_ctx *ctx); /* calls on_cancel once; run->lock must be held and is held again on return */
+void tl_op_ctx_cancel(
+    struct tl_op_ctx *ctx); /* calls on_cancel once; run->lock must be held and is held again on return */
 
 /* journal.c: events of an outermost run. Those that take a run are called with run->lock held. */
 struct tl_event {
@@ -156,25 +165,26 @@ int tl_journal_put_event(struct tl_txn *txn, const struct tl_id *run, const stru
 int tl_journal_new(struct tl_run *run, uint64_t seq, bool started);
 void tl_journal_free(struct tl_journal *journal);
 void tl_journal_node_changed(struct tl_run *run, uint32_t node);
-void tl_journal_result(struct tl_run *run, uint32_t node, const struct tl_op_ctx *ctx); /* outputs to publish, and to keep under ctx's key */
+void tl_journal_result(struct tl_run *run, uint32_t node,
+                       const struct tl_op_ctx *ctx); /* outputs to publish, and to keep under ctx's key */
 void tl_journal_message(struct tl_run *run, const char *message);
 void tl_journal_started(struct tl_run *run);
 void tl_journal_end(struct tl_run *run, const char *status, json_t *payload); /* takes payload: the terminal event */
-void tl_journal_suspend(struct tl_run *run); /* keeps the results there are and makes no further event */
+void tl_journal_suspend(struct tl_run *run);       /* keeps the results there are and makes no further event */
 void tl_journal_flush(struct tl_journal *journal); /* without the lock: from the timer */
-void tl_journal_begin(struct tl_run *run); /* schedules the run; the lock is not needed */
+void tl_journal_begin(struct tl_run *run);         /* schedules the run; the lock is not needed */
 struct tl_journal {
     struct tl_run *run;
-    uint64_t seq;             /* of the last event made */
+    uint64_t seq; /* of the last event made */
     bool committing, scheduled, wants_flush, start_due, failed;
-    bool closed;              /* the terminal event has been made */
+    bool closed; /* the terminal event has been made */
     char *message;
     const char *end_status;
     json_t *end_payload;
-    json_t *results;          /* lists of {"node","outputs","cached"}, one for each run.partial to come */
-    size_t results_bytes;     /* of the last list */
-    struct tl_kept *kept;     /* results to be stored with the next commit */
-    uint32_t *dirty;          /* nodes changed since the last run.progress */
+    json_t *results;      /* lists of {"node","outputs","cached"}, one for each run.partial to come */
+    size_t results_bytes; /* of the last list */
+    struct tl_kept *kept; /* results to be stored with the next commit */
+    uint32_t *dirty;      /* nodes changed since the last run.progress */
     uint32_t ndirty;
     double percent;
     int64_t last_progress_us, due_us;

@@ -47,7 +47,8 @@ static enum tl_type media_type(const json_t *j)
     enum tl_type type;
     const char *sha = tl_json_str(j, "sha256");
     uint8_t raw[TL_SHA256_LEN];
-    if (!tl_type_parse(tl_json_str(j, "kind"), &type) || !tl_type_is_media(type) || !sha || !tl_unhex(sha, raw, sizeof(raw)))
+    if (!tl_type_parse(tl_json_str(j, "kind"), &type) || !tl_type_is_media(type) || !sha ||
+        !tl_unhex(sha, raw, sizeof(raw)))
         return TL_T_ANY;
     return type;
 }
@@ -85,17 +86,34 @@ int tl_value_from_json(enum tl_type type, json_t *j, struct tl_value *ret, const
     if (type == TL_T_ANY && j && !json_is_null(j))
         type = own_type(j);
     switch (type) {
-    case TL_T_STRING: ok = json_is_string(j); break;
-    case TL_T_NUMBER: ok = json_is_number(j); break;
-    case TL_T_BOOLEAN: ok = json_is_boolean(j); break;
-    case TL_T_FLOATS: ok = all_numbers(j); break;
-    case TL_T_STRINGS: ok = all_strings(j); break;
-    case TL_T_JSON: ok = j && !json_is_null(j); break;
-    case TL_T_FILE: ok = media_type(j) != TL_T_ANY; break;
+    case TL_T_STRING:
+        ok = json_is_string(j);
+        break;
+    case TL_T_NUMBER:
+        ok = json_is_number(j);
+        break;
+    case TL_T_BOOLEAN:
+        ok = json_is_boolean(j);
+        break;
+    case TL_T_FLOATS:
+        ok = all_numbers(j);
+        break;
+    case TL_T_STRINGS:
+        ok = all_strings(j);
+        break;
+    case TL_T_JSON:
+        ok = j && !json_is_null(j);
+        break;
+    case TL_T_FILE:
+        ok = media_type(j) != TL_T_ANY;
+        break;
     case TL_T_VIDEO:
     case TL_T_IMAGE:
-    case TL_T_AUDIO: ok = media_type(j) == type; break;
-    default: ok = false;
+    case TL_T_AUDIO:
+        ok = media_type(j) == type;
+        break;
+    default:
+        ok = false;
     }
     if (!ok) {
         if (ret_why)

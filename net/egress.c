@@ -60,7 +60,7 @@ static bool public6(const uint8_t a[16])
     if (head >> 9 == 0x20010000u >> 9) /* 2001::/23: Teredo, ORCHID, benchmarks */
         return false;
     if (head == 0x20010db8)
-        return false; /* documentation */
+        return false;                                             /* documentation */
     return !(a[0] == 0x3f && a[1] == 0xff && (a[2] & 0xf0) == 0); /* 3fff::/20: documentation */
 }
 
@@ -117,8 +117,8 @@ int tl_net_check_url(const char *url, char **ret)
     struct tl_str out = {0};
     bool ok = curl_url_set(u, CURLUPART_URL, url, 0) == CURLUE_OK;
     char *scheme = ok ? part(u, CURLUPART_SCHEME, 0) : NULL, *host = ok ? part(u, CURLUPART_HOST, 0) : NULL,
-         *port = ok ? part(u, CURLUPART_PORT, CURLU_DEFAULT_PORT) : NULL, *user = ok ? part(u, CURLUPART_USER, 0) : NULL,
-         *password = ok ? part(u, CURLUPART_PASSWORD, 0) : NULL;
+         *port = ok ? part(u, CURLUPART_PORT, CURLU_DEFAULT_PORT) : NULL,
+         *user = ok ? part(u, CURLUPART_USER, 0) : NULL, *password = ok ? part(u, CURLUPART_PASSWORD, 0) : NULL;
     ok = scheme && host && *host && port && !user && !password &&
          (strcasecmp(scheme, "http") == 0 || strcasecmp(scheme, "https") == 0);
     if (ok) {

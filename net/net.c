@@ -26,9 +26,9 @@ struct xfer {
     struct xfer *next;
     struct tl_net *net;
     unsigned long handle;
-    enum state state;    /* of the network thread */
-    int64_t due_us;      /* not before */
-    bool cancelled;      /* under net->lock */
+    enum state state;      /* of the network thread */
+    int64_t due_us;        /* not before */
+    bool cancelled;        /* under net->lock */
     struct tl_net_req req; /* the functions and limits; texts below */
     char *method, *url, *host_port;
     struct curl_slist *headers;
@@ -167,7 +167,8 @@ static CURLcode set_up(struct xfer *x)
     SET(CURLOPT_HEADERDATA, x);
     SET(CURLOPT_PRIVATE, x);
     SET(CURLOPT_NOSIGNAL, 1L);
-    SET(CURLOPT_QUICK_EXIT, 1L); /* a transfer that ends while its name is looked up does not hold the thread until it is found */
+    SET(CURLOPT_QUICK_EXIT,
+        1L); /* a transfer that ends while its name is looked up does not hold the thread until it is found */
     SET(CURLOPT_TIMEOUT_MS, x->req.timeout_ms);
     SET(CURLOPT_CONNECTTIMEOUT_MS, connect_ms);
     SET(CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)x->req.max_bytes);
@@ -192,11 +193,16 @@ static int outcome(const struct xfer *x, CURLcode rc)
     if (x->err)
         return x->err;
     switch (rc) {
-    case CURLE_OK: return 0;
-    case CURLE_OPERATION_TIMEDOUT: return TL_ETIMEOUT;
-    case CURLE_OUT_OF_MEMORY: return TL_ENOMEM;
-    case CURLE_FILESIZE_EXCEEDED: return TL_ETOOBIG;
-    default: return x->blocked ? TL_EPOLICY : TL_ETRANSIENT_IO;
+    case CURLE_OK:
+        return 0;
+    case CURLE_OPERATION_TIMEDOUT:
+        return TL_ETIMEOUT;
+    case CURLE_OUT_OF_MEMORY:
+        return TL_ENOMEM;
+    case CURLE_FILESIZE_EXCEEDED:
+        return TL_ETOOBIG;
+    default:
+        return x->blocked ? TL_EPOLICY : TL_ETRANSIENT_IO;
     }
 }
 
@@ -218,7 +224,8 @@ static void finish(struct tl_net *net, struct xfer *x, int err)
     if (!err)
         curl_easy_getinfo(x->easy, CURLINFO_RESPONSE_CODE, &status);
     if (x->req.done)
-        x->req.done(x->req.arg, err, (int)status, err || !x->answer.data ? "" : x->answer.data, err ? 0 : x->answer.len);
+        x->req.done(x->req.arg, err, (int)status, err || !x->answer.data ? "" : x->answer.data,
+                    err ? 0 : x->answer.len);
     free_xfer(x);
 }
 
@@ -301,7 +308,9 @@ static int set_trusted(struct tl_net *net, const char *const *trusted)
     for (size_t i = 0; i < n; i++) {
         struct tl_str url = {0};
         tl_str_printf(&url, "http://%s/", trusted[i]);
-        int err = url.err ? url.err : strchr(trusted[i], '/') ? TL_EINVAL : tl_net_check_url(url.data, &net->trusted[i]);
+        int err = url.err                   ? url.err
+                  : strchr(trusted[i], '/') ? TL_EINVAL
+                                            : tl_net_check_url(url.data, &net->trusted[i]);
         tl_str_clear(&url);
         if (err)
             return err;
@@ -313,7 +322,8 @@ static int start_thread(struct tl_net *net)
 {
     sigset_t all, old;
     sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old); /* signals are for the threads that expect them; inherited by the thread */
+    pthread_sigmask(SIG_SETMASK, &all,
+                    &old); /* signals are for the threads that expect them; inherited by the thread */
     int rc = pthread_create(&net->thread, NULL, net_main, net);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     net->thread_runs = rc == 0;

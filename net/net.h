@@ -12,8 +12,8 @@ enum {
     TL_NET_WAITING_MAX = 4096, /* transfers asked for and not ended */
     TL_NET_RUNNING_MAX = 256,  /* transfers at once; others wait, and their time counts from when they run */
     TL_NET_URL_MAX = 8192,
-    TL_NET_HEADERS_MAX = 64,           /* of a request */
-    TL_NET_HEADER_BYTES = 256 * 1024,  /* of an answer, in all */
+    TL_NET_HEADERS_MAX = 64,          /* of a request */
+    TL_NET_HEADER_BYTES = 256 * 1024, /* of an answer, in all */
 };
 
 struct tl_net_policy {
@@ -30,9 +30,9 @@ struct tl_net_req {
     const char *const *headers; /* "Name: value", NULL-terminated; may be NULL */
     const void *body;           /* copied */
     size_t body_len;
-    long timeout_ms;            /* of the whole transfer; 0: 60 s */
-    long delay_ms;              /* waits so long before it begins (a retry) */
-    size_t max_bytes;           /* of the answer; 0: 4 MiB */
+    long timeout_ms;  /* of the whole transfer; 0: 60 s */
+    long delay_ms;    /* waits so long before it begins (a retry) */
+    size_t max_bytes; /* of the answer; 0: 4 MiB */
     void *arg;
     /* Optional: a piece of the answer as it arrives (streaming). A negative return ends the transfer with it. On the network thread. */
     int (*data)(void *arg, const char *bytes, size_t len);

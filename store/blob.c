@@ -33,7 +33,8 @@ struct tl_blob_writer {
 
 static bool is_tmp_name(const char *name)
 {
-    return strncmp(name, "tmp-", 4) == 0 && strlen(name) == TMP_NAME - 1 && strspn(name + 4, "0123456789abcdef") == TMP_NAME - 5;
+    return strncmp(name, "tmp-", 4) == 0 && strlen(name) == TMP_NAME - 1 &&
+           strspn(name + 4, "0123456789abcdef") == TMP_NAME - 5;
 }
 
 static int sweep(struct tl_blobs *blobs)
@@ -170,7 +171,8 @@ static int is_known(struct tl_blobs *blobs, const char *path, struct registratio
     *ret = false;
     int err = tl_db_read(blobs->db, look_up, r);
     if (!err && r->known)
-        *ret = fstatat(blobs->dir, path, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size == r->size;
+        *ret = fstatat(blobs->dir, path, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
+               (uint64_t)st.st_size == r->size;
     return err;
 }
 

@@ -279,14 +279,22 @@ static int check_entry(void *arg, struct tl_bytes key, struct tl_bytes value)
     if (!key_form(c, key, &rest))
         return 0;
     switch (c->table) {
-    case TL_TBL_RUN: return check_run(c, rest, value);
-    case TL_TBL_RUN_ORG: return check_run_org(c, rest, key);
-    case TL_TBL_EVENT: return check_event(c, rest, value);
-    case TL_TBL_FILE: return check_file(c, rest, value);
-    case TL_TBL_BLOB: return check_blob(c, rest, value);
-    case TL_TBL_SEALED: return check_pair(c, rest, TL_TBL_WRAP);
-    case TL_TBL_WRAP: return check_pair(c, rest, TL_TBL_SEALED);
-    case TL_TBL_CAPSULE: return check_capsule(c, key, value);
+    case TL_TBL_RUN:
+        return check_run(c, rest, value);
+    case TL_TBL_RUN_ORG:
+        return check_run_org(c, rest, key);
+    case TL_TBL_EVENT:
+        return check_event(c, rest, value);
+    case TL_TBL_FILE:
+        return check_file(c, rest, value);
+    case TL_TBL_BLOB:
+        return check_blob(c, rest, value);
+    case TL_TBL_SEALED:
+        return check_pair(c, rest, TL_TBL_WRAP);
+    case TL_TBL_WRAP:
+        return check_pair(c, rest, TL_TBL_SEALED);
+    case TL_TBL_CAPSULE:
+        return check_capsule(c, key, value);
     case TL_TBL_RUN_DOC:
     case TL_TBL_RUN_LIVE:
     case TL_TBL_STEP:
@@ -301,8 +309,10 @@ static int check_entry(void *arg, struct tl_bytes key, struct tl_bytes value)
     case TL_TBL_PATTERN:
     case TL_TBL_SHEET:
     case TL_TBL_IDEM:
-    case TL_TBL_AUDIT: break;
-    default: return 0;
+    case TL_TBL_AUDIT:
+        break;
+    default:
+        return 0;
     }
     json_decref(parse(c, value, "an entry"));
     return 0;

@@ -36,20 +36,29 @@ static struct tl_db *open_list;
 int tl_db_err(int rc)
 {
     switch (rc) {
-    case MDB_SUCCESS: return 0;
-    case MDB_NOTFOUND: return TL_ENOTFOUND;
-    case MDB_KEYEXIST: return TL_ECONFLICT;
-    case MDB_BAD_VALSIZE: return TL_EINVAL;
-    case MDB_MAP_FULL: return TL_EFULL;
-    case MDB_TXN_FULL: return TL_ETOOBIG;
-    case MDB_READERS_FULL: return TL_ETRANSIENT_DB;
+    case MDB_SUCCESS:
+        return 0;
+    case MDB_NOTFOUND:
+        return TL_ENOTFOUND;
+    case MDB_KEYEXIST:
+        return TL_ECONFLICT;
+    case MDB_BAD_VALSIZE:
+        return TL_EINVAL;
+    case MDB_MAP_FULL:
+        return TL_EFULL;
+    case MDB_TXN_FULL:
+        return TL_ETOOBIG;
+    case MDB_READERS_FULL:
+        return TL_ETRANSIENT_DB;
     case MDB_CORRUPTED:
     case MDB_PAGE_NOTFOUND:
     case MDB_INVALID:
     case MDB_VERSION_MISMATCH:
     case MDB_INCOMPATIBLE:
-    case MDB_BAD_DBI: return TL_ECORRUPT;
-    default: return rc > 0 ? tl_err_from_errno(rc) : TL_EIO;
+    case MDB_BAD_DBI:
+        return TL_ECORRUPT;
+    default:
+        return rc > 0 ? tl_err_from_errno(rc) : TL_EIO;
     }
 }
 

@@ -50,9 +50,11 @@ bool tl_db_read_only(const struct tl_db *db);
 
 /* Inside a transaction. Keys: 1 to 511 bytes. TL_ENOTFOUND where absent. */
 int tl_txn_get(struct tl_txn *txn, enum tl_table table, const void *key, size_t len, struct tl_bytes *ret);
-int tl_txn_put(struct tl_txn *txn, enum tl_table table, const void *key, size_t len, const void *value, size_t value_len);
+int tl_txn_put(struct tl_txn *txn, enum tl_table table, const void *key, size_t len, const void *value,
+               size_t value_len);
 /* TL_ECONFLICT where the key is there already. */
-int tl_txn_add(struct tl_txn *txn, enum tl_table table, const void *key, size_t len, const void *value, size_t value_len);
+int tl_txn_add(struct tl_txn *txn, enum tl_table table, const void *key, size_t len, const void *value,
+               size_t value_len);
 int tl_txn_del(struct tl_txn *txn, enum tl_table table, const void *key, size_t len);
 
 /* Walks the keys in order from the first one ≥ from (reverse: from the last one ≤ from; an empty from then means the end) while they start with prefix; visit

@@ -10,10 +10,10 @@
 #include <sys/types.h>
 
 enum {
-    TL_DB_READ_POOL = 64,      /* read transactions kept for reuse */
-    TL_DB_MAX_READERS = 1024,  /* read transactions at once, of all processes */
+    TL_DB_READ_POOL = 64,     /* read transactions kept for reuse */
+    TL_DB_MAX_READERS = 1024, /* read transactions at once, of all processes */
     TL_DB_SNAPSHOT_TRIES = 1000,
-    TL_DB_QUEUE_MAX = 100000,  /* writes that may wait */
+    TL_DB_QUEUE_MAX = 100000,     /* writes that may wait */
     TL_DB_BATCH_BYTES = 32 << 20, /* values put after which a commit is due, so that a batch stays in memory */
 };
 
@@ -64,7 +64,7 @@ struct tl_db {
 int tl_db_open_map(const char *dir, unsigned flags, size_t map, struct tl_db **ret);
 
 bool tl_db_exclusive(const struct tl_db *db); /* opened with TL_DB_EXCLUSIVE */
-int tl_db_err(int rc); /* LMDB's and errno's codes to enum tl_err */
+int tl_db_err(int rc);                        /* LMDB's and errno's codes to enum tl_err */
 int tl_db_begin_read(struct tl_db *db, struct tl_txn *txn);
 void tl_db_end_read(struct tl_txn *txn);
 int tl_db_writer_start(struct tl_db *db);

@@ -7,7 +7,7 @@ enum { TL_SCHEMA_VERSION = 1, TL_ORG_MAX = 129 /* bytes of an organisation's nam
 
 /* X(symbol, name, key, value) */
 #define TL_TABLES(X)                                                                                                   \
-    X(TL_TBL_META, "meta", "text", "schema version, instance facts")                                                  \
+    X(TL_TBL_META, "meta", "text", "schema version, instance facts")                                                   \
     X(TL_TBL_RUN, "run", "run id", "JSON: the run's record (graph/run.h)")                                             \
     X(TL_TBL_RUN_DOC, "run_doc", "run id", "JSON: what the run was started with, for going on after a crash")          \
     X(TL_TBL_RUN_ORG, "run_org", "org, run id", "empty: an organisation's runs in the order they were made")           \

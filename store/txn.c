@@ -49,12 +49,14 @@ static int put(struct tl_txn *txn, enum tl_table table, MDB_val k, MDB_val v, un
     return err;
 }
 
-int tl_txn_put(struct tl_txn *txn, enum tl_table table, const void *key, size_t len, const void *value, size_t value_len)
+int tl_txn_put(struct tl_txn *txn, enum tl_table table, const void *key, size_t len, const void *value,
+               size_t value_len)
 {
     return put(txn, table, val(key, len), val(value, value_len), 0);
 }
 
-int tl_txn_add(struct tl_txn *txn, enum tl_table table, const void *key, size_t len, const void *value, size_t value_len)
+int tl_txn_add(struct tl_txn *txn, enum tl_table table, const void *key, size_t len, const void *value,
+               size_t value_len)
 {
     return put(txn, table, val(key, len), val(value, value_len), MDB_NOOVERWRITE);
 }
@@ -125,7 +127,8 @@ static int first_reverse(MDB_cursor *cur, const struct tl_scan *s, MDB_val *k, M
     size_t end_len;
     bool from = s->from && s->from_len;
     MDB_val at = val(s->from, s->from_len);
-    if (from && (starts_with(at, s->prefix, s->prefix_len) || compare(at.mv_data, at.mv_size, s->prefix, s->prefix_len) < 0))
+    if (from &&
+        (starts_with(at, s->prefix, s->prefix_len) || compare(at.mv_data, at.mv_size, s->prefix, s->prefix_len) < 0))
         return last_below(cur, at, true, k, v);
     if (after_prefix(s->prefix, s->prefix_len, end, &end_len))
         return last_below(cur, val(end, end_len), false, k, v);

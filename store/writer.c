@@ -12,7 +12,7 @@
 
 enum {
     DEAD_READERS_US = 30 * 1000000,
-    NO_ROOM = 1 << 20,  /* bytes: a disk with less is full */
+    NO_ROOM = 1 << 20,   /* bytes: a disk with less is full */
     NESTED_BATCH = 1024, /* writes: ending a nested transaction costs as much as the batch has changed pages */
 };
 
@@ -28,7 +28,8 @@ static int commit_err(struct tl_db *db, int rc)
 {
     int fd, err = tl_db_err(rc);
     struct statvfs fs;
-    bool full = err == TL_EIO && mdb_env_get_fd(db->env, &fd) == 0 && fstatvfs(fd, &fs) == 0 && fs.f_bavail < NO_ROOM / fs.f_frsize + 1;
+    bool full = err == TL_EIO && mdb_env_get_fd(db->env, &fd) == 0 && fstatvfs(fd, &fs) == 0 &&
+                fs.f_bavail < NO_ROOM / fs.f_frsize + 1;
     return full ? TL_EFULL : err;
 }
 

@@ -39,7 +39,8 @@ struct tl_param {
     const char *name;
     enum tl_param_type type;
     uint32_t flags;
-    double min, max, step;      /* TL_P_NUMBER: closed range; step 0 means any value. TL_P_STRING: max is the longest length in
+    double min, max,
+        step; /* TL_P_NUMBER: closed range; step 0 means any value. TL_P_STRING: max is the longest length in
                                  * bytes, 0 means TL_PARAM_STRING_MAX */
     const char *const *options; /* TL_P_ENUM: NULL-terminated */
     const char *default_json;   /* JSON text of the default ("0.7", "\"slow\""), or NULL for none */
@@ -49,46 +50,50 @@ struct tl_param {
 enum { TL_PARAM_STRING_MAX = 65536 };
 
 enum tl_op_flags {
-    TL_OP_PURE = 1,    /* outputs depend on inputs, parameters and revision only: results may be reused by any run of the organisation */
+    TL_OP_PURE =
+        1, /* outputs depend on inputs, parameters and revision only: results may be reused by any run of the organisation */
     TL_OP_NET = 2,     /* waits for the network */
     TL_OP_WORKER = 4,  /* its work is done in a talos-worker process */
     TL_OP_PRIVATE = 8, /* may stand in a capsule's private graph only */
-    TL_OP_UPSTREAM = 16, /* reads the outputs of all its ancestors (tl_op_upstream), so its result depends on them too */
+    TL_OP_UPSTREAM =
+        16, /* reads the outputs of all its ancestors (tl_op_upstream), so its result depends on them too */
 };
 
 /* What one node looks like from outside. Memory is the arena's or static. */
 struct tl_shape {
     const struct tl_port *ports;
     const struct tl_param *params;
-    const char *identity;      /* what pins this node besides op and revision (a capsule's digest and pattern version), or NULL */
-    const char *params_path;   /* where in data the parameters stand; NULL means "params" */
+    const char
+        *identity; /* what pins this node besides op and revision (a capsule's digest and pattern version), or NULL */
+    const char *params_path;      /* where in data the parameters stand; NULL means "params" */
     const char *const *data_keys; /* further keys that data may have besides params, inputs, label; NULL for none */
-    void *priv;                /* whatever the op wants to find again at run time; borrowed from the arena */
-    uint32_t max_upstream;     /* most edges into the node in all; 0 means no limit */
+    void *priv;                   /* whatever the op wants to find again at run time; borrowed from the arena */
+    uint32_t max_upstream;        /* most edges into the node in all; 0 means no limit */
 };
 
 struct tl_shape_req {
-    void *env;               /* what the owner of the graph handed in (graph/plan.h) */
-    const char *node;        /* node id, for problems */
-    const char *path;        /* JSON path of data, for problems */
+    void *env;        /* what the owner of the graph handed in (graph/plan.h) */
+    const char *node; /* node id, for problems */
+    const char *path; /* JSON path of data, for problems */
     const struct json_t *data;
-    struct tl_arena *arena;  /* lives as long as the plan */
+    struct tl_arena *arena; /* lives as long as the plan */
     struct tl_diag *diag;
 };
 
 enum { TL_OP_PENDING = 1 }; /* run() returns it where the result comes later by tl_op_done() */
 
 struct tl_op {
-    const char *name; /* "media.analyze" */
+    const char *name;  /* "media.analyze" */
     uint32_t revision; /* raised whenever the same inputs would give other outputs */
     uint32_t flags;
     const char *title, *doc; /* for the palette */
     const struct tl_port *ports;
     const struct tl_param *params;
     size_t priv_size; /* bytes of zeroed private state, tl_op_priv() */
-    int (*shape)(const struct tl_shape_req *req, struct tl_shape *ret); /* optional; 0 or a negative error with problems in req->diag */
-    int (*prepare)(struct tl_op_ctx *);  /* optional */
-    int (*run)(struct tl_op_ctx *);      /* 0, TL_OP_PENDING or a negative error; on an executor thread, must not block */
+    int (*shape)(const struct tl_shape_req *req,
+                 struct tl_shape *ret); /* optional; 0 or a negative error with problems in req->diag */
+    int (*prepare)(struct tl_op_ctx *); /* optional */
+    int (*run)(struct tl_op_ctx *); /* 0, TL_OP_PENDING or a negative error; on an executor thread, must not block */
     void (*cleanup)(struct tl_op_ctx *); /* optional; once, after the last callback, whatever happened */
 };
 

@@ -11,7 +11,8 @@ enum tl_text_lang { TL_LANG_AUTO, TL_LANG_EN, TL_LANG_KO };
 /* X(symbol, name): what the words of a scene speak of. */
 #define TL_FEATURE_TABLE(X)                                                                                            \
     X(NIGHT, "night")                                                                                                  \
-    X(DAY, "day") X(DUSK, "dusk") X(DAWN, "dawn") X(RAIN, "rain") X(SNOW, "snow") X(SKY, "sky") X(WATER, "water")      \
+    X(DAY, "day")                                                                                                      \
+    X(DUSK, "dusk") X(DAWN, "dawn") X(RAIN, "rain") X(SNOW, "snow") X(SKY, "sky") X(WATER, "water")                    \
         X(INDOOR, "indoor") X(OUTDOOR, "outdoor") X(CLASS, "class") X(CROWD, "crowd") X(ALONE, "alone")                \
             X(PAIR, "pair") X(MIRROR, "mirror") X(TABLE, "table") X(MUSIC, "music") X(SPEED, "speed")                  \
                 X(STILL, "still") X(VIOLENCE, "violence") X(SECRET, "secret") X(WARM, "warm") X(COOL, "cool")

@@ -1,10 +1,10 @@
 /* llm.chat: asks the configured language model, where there is one; otherwise, and where it fails or its answer has not the form asked for, the result
  * of the declared local branch stands. */
-#include "capsules/llm.h"
 #include "base/err.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "capsules/llm.h"
 #include "capsules/services.h"
 
 #include <string.h>
@@ -21,11 +21,31 @@ static const char *const formats[] = {"text", "json", NULL};
 
 static const struct tl_param params[] = {
     {.name = "system", .type = TL_P_STRING, .default_json = "\"\"", .doc = "what the model is told about its task"},
-    {.name = "prompt", .type = TL_P_STRING, .flags = TL_PARAM_REQUIRED, .doc = "the question; {{name}} stands for input's value of that name"},
-    {.name = "max_tokens", .type = TL_P_NUMBER, .min = 1, .max = 8192, .step = 1, .default_json = "512", .doc = "longest answer"},
-    {.name = "temperature", .type = TL_P_NUMBER, .min = 0, .max = 2, .default_json = "0.7", .doc = "0: the likeliest words"},
-    {.name = "format", .type = TL_P_ENUM, .options = formats, .default_json = "\"text\"", .doc = "what the answer must be"},
-    {.name = "schema", .type = TL_P_JSON, .doc = "[{\"name\",\"type\"}]: what a JSON answer must have; other keys are dropped"},
+    {.name = "prompt",
+     .type = TL_P_STRING,
+     .flags = TL_PARAM_REQUIRED,
+     .doc = "the question; {{name}} stands for input's value of that name"},
+    {.name = "max_tokens",
+     .type = TL_P_NUMBER,
+     .min = 1,
+     .max = 8192,
+     .step = 1,
+     .default_json = "512",
+     .doc = "longest answer"},
+    {.name = "temperature",
+     .type = TL_P_NUMBER,
+     .min = 0,
+     .max = 2,
+     .default_json = "0.7",
+     .doc = "0: the likeliest words"},
+    {.name = "format",
+     .type = TL_P_ENUM,
+     .options = formats,
+     .default_json = "\"text\"",
+     .doc = "what the answer must be"},
+    {.name = "schema",
+     .type = TL_P_JSON,
+     .doc = "[{\"name\",\"type\"}]: what a JSON answer must have; other keys are dropped"},
     {0},
 };
 
@@ -162,7 +182,8 @@ static void on_answer(void *arg, int err, const struct tl_llm_answer *a)
         return;
     }
     if (!err) { /* paid for, whether it can be used or not */
-        tl_op_usage(ctx, &(struct tl_usage){.tokens_in = a->tokens_in, .tokens_out = a->tokens_out, .cost_usd = a->cost_usd});
+        tl_op_usage(
+            ctx, &(struct tl_usage){.tokens_in = a->tokens_in, .tokens_out = a->tokens_out, .cost_usd = a->cost_usd});
         v = value_of(ctx, a);
     }
     if (tl_value_none(&v)) {

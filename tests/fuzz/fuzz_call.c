@@ -7,8 +7,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const char canvas[] = "{\"nodes\":[{\"id\":\"t\",\"type\":\"input.text\"},{\"id\":\"c\",\"type\":\"capsule\",\"data\":{\"capsuleId\":\"auteur.fuzz\"}}],"
-                                 "\"edges\":[{\"source\":\"t\",\"sourceHandle\":\"text\",\"target\":\"c\",\"targetHandle\":\"scene_summary\"}]}";
+    static const char canvas[] =
+        "{\"nodes\":[{\"id\":\"t\",\"type\":\"input.text\"},{\"id\":\"c\",\"type\":\"capsule\",\"data\":{\"capsuleId\":"
+        "\"auteur.fuzz\"}}],"
+        "\"edges\":[{\"source\":\"t\",\"sourceHandle\":\"text\",\"target\":\"c\",\"targetHandle\":\"scene_summary\"}]}";
     struct tl_diag diag = {0};
     TL_AUTO_JSON json_t *body = NULL;
     tl_hash_init();

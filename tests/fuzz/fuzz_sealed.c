@@ -11,7 +11,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct tl_locked *locked;
     static const uint8_t dek[TL_DEK_LEN] = {1}, author[32] = {2};
-    static const struct tl_seal_id id = {.org = "studio", .capsule = "auteur.fuzz", .version = "1.0.0", .author_public = author};
+    static const struct tl_seal_id id = {
+        .org = "studio", .capsule = "auteur.fuzz", .version = "1.0.0", .author_public = author};
     if (!locked && (tl_hash_init() < 0 || tl_locked_new(&locked) < 0))
         abort();
     const uint8_t *plain;

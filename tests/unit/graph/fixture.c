@@ -28,29 +28,38 @@ static const struct tl_param number_params[] = {
     {.name = "value", .type = TL_P_NUMBER, .min = -1000, .max = 1000, .step = 0.5, .default_json = "0"},
     {.name = "secret", .type = TL_P_BOOLEAN, .flags = TL_PARAM_ADMIN, .default_json = "false"},
     {0}};
-static const struct tl_op op_number = {
-    .name = "number", .revision = 1, .flags = TL_OP_PURE, .ports = number_ports, .params = number_params, .run = run_number};
+static const struct tl_op op_number = {.name = "number",
+                                       .revision = 1,
+                                       .flags = TL_OP_PURE,
+                                       .ports = number_ports,
+                                       .params = number_params,
+                                       .run = run_number};
 
 static int run_add(struct tl_op_ctx *ctx)
 {
     counted();
     return tl_op_output_number(ctx, "sum", tl_op_input_number(ctx, "a", 0) + tl_op_input_number(ctx, "b", 0));
 }
-static const struct tl_port add_ports[] = {
-    {"a", TL_T_NUMBER, TL_PORT_REQUIRED, NULL}, {"b", TL_T_NUMBER, 0, NULL}, {"sum", TL_T_NUMBER, TL_PORT_OUT, NULL}, {0}};
-static const struct tl_op op_add = {.name = "add", .revision = 1, .flags = TL_OP_PURE, .ports = add_ports, .run = run_add};
+static const struct tl_port add_ports[] = {{"a", TL_T_NUMBER, TL_PORT_REQUIRED, NULL},
+                                           {"b", TL_T_NUMBER, 0, NULL},
+                                           {"sum", TL_T_NUMBER, TL_PORT_OUT, NULL},
+                                           {0}};
+static const struct tl_op op_add = {
+    .name = "add", .revision = 1, .flags = TL_OP_PURE, .ports = add_ports, .run = run_add};
 
 static int run_total(struct tl_op_ctx *ctx)
 {
     double sum = 0;
     size_t i;
     json_t *v;
-    json_array_foreach(tl_op_input_json(ctx, "all"), i, v) sum += json_number_value(v);
+    json_array_foreach(tl_op_input_json(ctx, "all"), i, v)
+        sum += json_number_value(v);
     return tl_op_output_number(ctx, "sum", sum);
 }
 static const struct tl_port total_ports[] = {
     {"all", TL_T_NUMBER, TL_PORT_MULTI | TL_PORT_REQUIRED, NULL}, {"sum", TL_T_NUMBER, TL_PORT_OUT, NULL}, {0}};
-static const struct tl_op op_total = {.name = "total", .revision = 1, .flags = TL_OP_PURE, .ports = total_ports, .run = run_total};
+static const struct tl_op op_total = {
+    .name = "total", .revision = 1, .flags = TL_OP_PURE, .ports = total_ports, .run = run_total};
 
 static int run_fail(struct tl_op_ctx *ctx)
 {
@@ -88,21 +97,32 @@ static int run_impure(struct tl_op_ctx *ctx)
     tl_op_usage(ctx, &(struct tl_usage){.tokens_in = 3, .tokens_out = 2, .cost_usd = 0.5});
     return tl_op_output_number(ctx, "value", 7);
 }
-static const struct tl_op op_impure = {.name = "impure", .revision = 1, .flags = TL_OP_PURE, .ports = number_ports, .params = number_params, .run = run_impure};
+static const struct tl_op op_impure = {.name = "impure",
+                                       .revision = 1,
+                                       .flags = TL_OP_PURE,
+                                       .ports = number_ports,
+                                       .params = number_params,
+                                       .run = run_impure};
 
 static int run_upstream(struct tl_op_ctx *ctx)
 {
     return tl_op_output_json(ctx, "seen", tl_op_upstream(ctx, tl_op_param_bool(ctx, "sequential")));
 }
 static const struct tl_port upstream_ports[] = {{"in", TL_T_ANY, 0, NULL}, {"seen", TL_T_JSON, TL_PORT_OUT, NULL}, {0}};
-static const struct tl_param upstream_params[] = {{.name = "sequential", .type = TL_P_BOOLEAN, .default_json = "false"}, {0}};
-static const struct tl_op op_upstream = {.name = "upstream", .revision = 1, .flags = TL_OP_PURE | TL_OP_UPSTREAM, .ports = upstream_ports,
-                                         .params = upstream_params, .run = run_upstream};
+static const struct tl_param upstream_params[] = {{.name = "sequential", .type = TL_P_BOOLEAN, .default_json = "false"},
+                                                  {0}};
+static const struct tl_op op_upstream = {.name = "upstream",
+                                         .revision = 1,
+                                         .flags = TL_OP_PURE | TL_OP_UPSTREAM,
+                                         .ports = upstream_ports,
+                                         .params = upstream_params,
+                                         .run = run_upstream};
 
 /* Runs the graph in data.body with its input x, gives its output y. */
 static const struct tl_port body_in[] = {{"x", TL_T_NUMBER, 0, NULL}, {0}};
 static const struct tl_port body_out[] = {{"y", TL_T_NUMBER, TL_PORT_OUT, NULL}, {0}};
-static const struct tl_graph_env body_env = {.find_op = fx_find_op, .allow_private = true, .in = body_in, .out = body_out};
+static const struct tl_graph_env body_env = {
+    .find_op = fx_find_op, .allow_private = true, .in = body_in, .out = body_out};
 
 static int shape_nest(const struct tl_shape_req *req, struct tl_shape *ret)
 {
@@ -139,13 +159,20 @@ static int run_nest(struct tl_op_ctx *ctx)
     return err ? err : TL_OP_PENDING;
 }
 static const struct tl_port nest_ports[] = {{"x", TL_T_NUMBER, 0, NULL}, {"y", TL_T_NUMBER, TL_PORT_OUT, NULL}, {0}};
-static const struct tl_op op_nest = {.name = "nest", .revision = 1, .flags = TL_OP_PURE, .ports = nest_ports, .shape = shape_nest, .run = run_nest};
+static const struct tl_op op_nest = {
+    .name = "nest", .revision = 1, .flags = TL_OP_PURE, .ports = nest_ports, .shape = shape_nest, .run = run_nest};
 
 static const struct tl_port clip_ports[] = {{"clip", TL_T_VIDEO, TL_PORT_REQUIRED, NULL}, {0}};
 static const struct tl_op op_clip = {.name = "clip", .revision = 1, .ports = clip_ports, .run = run_number};
-static const struct tl_op op_hidden = {.name = "hidden", .revision = 1, .flags = TL_OP_PRIVATE, .ports = number_ports, .params = number_params, .run = run_number};
+static const struct tl_op op_hidden = {.name = "hidden",
+                                       .revision = 1,
+                                       .flags = TL_OP_PRIVATE,
+                                       .ports = number_ports,
+                                       .params = number_params,
+                                       .run = run_number};
 
-static const struct tl_op *const ops[] = {&op_number, &op_add, &op_total, &op_fail, &op_hold, &op_impure, &op_upstream, &op_nest, &op_clip, &op_hidden};
+static const struct tl_op *const ops[] = {&op_number, &op_add,      &op_total, &op_fail, &op_hold,
+                                          &op_impure, &op_upstream, &op_nest,  &op_clip, &op_hidden};
 
 const struct tl_op *fx_find_op(void *arg, const char *name)
 {
@@ -169,7 +196,8 @@ static void notify(void *arg, const struct tl_id *run, uint64_t seq, bool ended)
     pthread_mutex_unlock(&fx.lock);
 }
 
-static int replan(void *arg, const char *org, const char *kind, json_t *graph, struct tl_plan **ret, struct tl_diag *diag)
+static int replan(void *arg, const char *org, const char *kind, json_t *graph, struct tl_plan **ret,
+                  struct tl_diag *diag)
 {
     (void)arg;
     (void)org;
@@ -303,10 +331,8 @@ json_t *fx_output(json_t *events, const char *node, const char *port)
 {
     size_t i, k;
     json_t *e, *r;
-    json_array_foreach(events, i, e)
-    {
-        json_array_foreach(json_object_get(json_object_get(e, "payload"), "results"), k, r)
-        {
+    json_array_foreach(events, i, e) {
+        json_array_foreach(json_object_get(json_object_get(e, "payload"), "results"), k, r) {
             if (strcmp(tl_json_str(r, "node"), node) == 0)
                 return json_object_get(json_object_get(r, "outputs"), port);
         }

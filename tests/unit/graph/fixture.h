@@ -5,10 +5,11 @@
 #include "graph/run.h"
 
 #include <pthread.h>
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <setjmp.h>
+
 #include <cmocka.h>
 
 struct fx {
@@ -17,9 +18,9 @@ struct fx {
     struct tl_exec *exec;
     pthread_mutex_t lock;
     pthread_cond_t cond;
-    uint64_t seen; /* last seq published, of any run */
-    int ended;     /* runs whose last event was published */
-    int calls;     /* times that the ops "add" and "count" ran */
+    uint64_t seen;          /* last seq published, of any run */
+    int ended;              /* runs whose last event was published */
+    int calls;              /* times that the ops "add" and "count" ran */
     struct tl_op_ctx *held; /* the context that "hold" waits with */
 };
 extern struct fx fx;

@@ -31,18 +31,19 @@ static void test_all_problems_at_once(void **state)
     (void)state;
     struct tl_diag d = {0};
     struct tl_plan *plan;
-    int err = check("{\"nodes\":["
-                    "{\"id\":\"n\",\"type\":\"number\",\"data\":{\"params\":{\"value\":0.3,\"secret\":true,\"colour\":1},\"x\":1}},"
-                    "{\"id\":\"far\",\"type\":\"number\",\"data\":{\"params\":{\"value\":1001}}},"
-                    "{\"id\":\"a\",\"type\":\"add\",\"data\":{\"inputs\":{\"b\":\"no\",\"c\":1}}},"
-                    "{\"id\":\"b\",\"type\":\"add\"},"
-                    "{\"id\":\"h\",\"type\":\"hidden\"},{\"id\":\"u\",\"type\":\"nope\"},"
-                    "{\"id\":\"clip\",\"type\":\"clip\"}],"
-                    "\"edges\":[{\"source\":\"n\",\"sourceHandle\":\"value\",\"target\":\"b\",\"targetHandle\":\"a\"},"
-                    "{\"source\":\"far\",\"sourceHandle\":\"value\",\"target\":\"b\",\"targetHandle\":\"a\"},"
-                    "{\"source\":\"far\",\"sourceHandle\":\"value\",\"target\":\"clip\",\"targetHandle\":\"clip\"},"
-                    "{\"source\":\"far\",\"sourceHandle\":\"size\",\"target\":\"b\",\"targetHandle\":\"c\"}]}",
-                    &d, false, NULL, &plan);
+    int err = check(
+        "{\"nodes\":["
+        "{\"id\":\"n\",\"type\":\"number\",\"data\":{\"params\":{\"value\":0.3,\"secret\":true,\"colour\":1},\"x\":1}},"
+        "{\"id\":\"far\",\"type\":\"number\",\"data\":{\"params\":{\"value\":1001}}},"
+        "{\"id\":\"a\",\"type\":\"add\",\"data\":{\"inputs\":{\"b\":\"no\",\"c\":1}}},"
+        "{\"id\":\"b\",\"type\":\"add\"},"
+        "{\"id\":\"h\",\"type\":\"hidden\"},{\"id\":\"u\",\"type\":\"nope\"},"
+        "{\"id\":\"clip\",\"type\":\"clip\"}],"
+        "\"edges\":[{\"source\":\"n\",\"sourceHandle\":\"value\",\"target\":\"b\",\"targetHandle\":\"a\"},"
+        "{\"source\":\"far\",\"sourceHandle\":\"value\",\"target\":\"b\",\"targetHandle\":\"a\"},"
+        "{\"source\":\"far\",\"sourceHandle\":\"value\",\"target\":\"clip\",\"targetHandle\":\"clip\"},"
+        "{\"source\":\"far\",\"sourceHandle\":\"size\",\"target\":\"b\",\"targetHandle\":\"c\"}]}",
+        &d, false, NULL, &plan);
     assert_int_equal(err, TL_EINVAL);
     assert_null(plan);
     assert_true(says(&d, "n", "$.nodes[0].data.params.value", "steps of 0.5"));
@@ -67,14 +68,19 @@ static void test_form(void **state)
     (void)state;
     struct tl_diag d = {0};
     struct tl_plan *plan;
-    assert_int_equal(check("{\"nodes\":[{\"id\":\"a\",\"type\":\"number\"},{\"id\":\"a\",\"type\":\"number\"},{\"type\":\"number\"},{\"id\":\"z\"},"
-                           "{\"id\":\"bad\\u0001\",\"type\":\"number\",\"owner\":\"me\",\"data\":[]},{\"id\":\"u\",\"type\":\"nope\",\"selected\":true},"
-                           "{\"id\":\"n\",\"type\":\"number\",\"data\":{\"params\":{\"value\":0.3}}}],\"org_id\":\"x\",\"viewport\":{},"
-                           "\"edges\":[{\"id\":\"e\",\"source\":\"n\",\"sourceHandle\":\"value\",\"target\":\"u\",\"targetHandle\":\"a\"},"
-                           "{\"id\":\"e\",\"source\":\"n\",\"sourceHandle\":\"value\",\"target\":\"u\",\"targetHandle\":\"a\"},"
-                           "{\"source\":\"q\",\"sourceHandle\":\"value\",\"target\":\"a\"}]}",
-                           &d, false, NULL, &plan),
-                     TL_EINVAL);
+    assert_int_equal(
+        check("{\"nodes\":[{\"id\":\"a\",\"type\":\"number\"},{\"id\":\"a\",\"type\":\"number\"},{\"type\":\"number\"},"
+              "{\"id\":\"z\"},"
+              "{\"id\":\"bad\\u0001\",\"type\":\"number\",\"owner\":\"me\",\"data\":[]},{\"id\":\"u\",\"type\":"
+              "\"nope\",\"selected\":true},"
+              "{\"id\":\"n\",\"type\":\"number\",\"data\":{\"params\":{\"value\":0.3}}}],\"org_id\":\"x\",\"viewport\":"
+              "{},"
+              "\"edges\":[{\"id\":\"e\",\"source\":\"n\",\"sourceHandle\":\"value\",\"target\":\"u\",\"targetHandle\":"
+              "\"a\"},"
+              "{\"id\":\"e\",\"source\":\"n\",\"sourceHandle\":\"value\",\"target\":\"u\",\"targetHandle\":\"a\"},"
+              "{\"source\":\"q\",\"sourceHandle\":\"value\",\"target\":\"a\"}]}",
+              &d, false, NULL, &plan),
+        TL_EINVAL);
     assert_true(says(&d, "a", "$.nodes[1]", "used by another node"));
     assert_true(says(&d, NULL, "$.nodes[2]", "needs an id"));
     assert_true(says(&d, "z", "$.nodes[3]", "needs a type"));
@@ -103,13 +109,16 @@ static void test_cycle(void **state)
     (void)state;
     struct tl_diag d = {0};
     struct tl_plan *plan;
-    assert_int_equal(check("{\"nodes\":[{\"id\":\"a\",\"type\":\"add\"},{\"id\":\"b\",\"type\":\"add\"},{\"id\":\"c\",\"type\":\"add\"}],"
-                           "\"edges\":[{\"source\":\"a\",\"sourceHandle\":\"sum\",\"target\":\"b\",\"targetHandle\":\"a\"},"
-                           "{\"source\":\"b\",\"sourceHandle\":\"sum\",\"target\":\"a\",\"targetHandle\":\"a\"},"
-                           "{\"source\":\"b\",\"sourceHandle\":\"sum\",\"target\":\"c\",\"targetHandle\":\"a\"}]}",
-                           &d, false, NULL, &plan),
-                     TL_EINVAL);
-    assert_true(says(&d, NULL, "$.edges", "\"a\" → \"b\" → \"a\"") || says(&d, NULL, "$.edges", "\"b\" → \"a\" → \"b\""));
+    assert_int_equal(
+        check("{\"nodes\":[{\"id\":\"a\",\"type\":\"add\"},{\"id\":\"b\",\"type\":\"add\"},{\"id\":\"c\",\"type\":"
+              "\"add\"}],"
+              "\"edges\":[{\"source\":\"a\",\"sourceHandle\":\"sum\",\"target\":\"b\",\"targetHandle\":\"a\"},"
+              "{\"source\":\"b\",\"sourceHandle\":\"sum\",\"target\":\"a\",\"targetHandle\":\"a\"},"
+              "{\"source\":\"b\",\"sourceHandle\":\"sum\",\"target\":\"c\",\"targetHandle\":\"a\"}]}",
+              &d, false, NULL, &plan),
+        TL_EINVAL);
+    assert_true(says(&d, NULL, "$.edges", "\"a\" → \"b\" → \"a\"") ||
+                says(&d, NULL, "$.edges", "\"b\" → \"a\" → \"b\""));
     tl_diag_clear(&d);
 }
 
@@ -140,7 +149,8 @@ static void test_admin_and_literals(void **state)
     (void)state;
     struct tl_diag d = {0};
     struct tl_plan *plan;
-    assert_int_equal(check("{\"nodes\":[{\"id\":\"n\",\"type\":\"number\",\"position\":{\"x\":1,\"y\":2},\"data\":{\"params\":{\"secret\":true}}},"
+    assert_int_equal(check("{\"nodes\":[{\"id\":\"n\",\"type\":\"number\",\"position\":{\"x\":1,\"y\":2},\"data\":{"
+                           "\"params\":{\"secret\":true}}},"
                            "{\"id\":\"a\",\"type\":\"add\",\"data\":{\"inputs\":{\"a\":5}}}],\"edges\":[]}",
                            &d, true, NULL, &plan),
                      0);
@@ -148,11 +158,14 @@ static void test_admin_and_literals(void **state)
     assert_true(plan->nodes[0].params[1].boolean);
     tl_plan_unref(plan);
     /* A hash is no right to a blob. */
-    assert_int_equal(check("{\"nodes\":[{\"id\":\"c\",\"type\":\"clip\",\"data\":{\"inputs\":{\"clip\":{\"kind\":\"video\",\"sha256\":"
-                           "\"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\",\"content_type\":\"video/mp4\",\"bytes\":1,\"name\":\"x\"}}}}],"
-                           "\"edges\":[]}",
-                           &d, false, NULL, &plan),
-                     TL_EINVAL);
+    assert_int_equal(
+        check(
+            "{\"nodes\":[{\"id\":\"c\",\"type\":\"clip\",\"data\":{\"inputs\":{\"clip\":{\"kind\":\"video\",\"sha256\":"
+            "\"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\",\"content_type\":\"video/"
+            "mp4\",\"bytes\":1,\"name\":\"x\"}}}}],"
+            "\"edges\":[]}",
+            &d, false, NULL, &plan),
+        TL_EINVAL);
     assert_true(says(&d, "c", "$.nodes[0].data.inputs.clip", "from an edge only"));
     tl_diag_clear(&d);
 }

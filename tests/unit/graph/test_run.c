@@ -77,9 +77,11 @@ static void test_unchanged_is_not_run_again(void **state)
 static void test_failure(void **state)
 {
     (void)state;
-    struct tl_id id = fx_start("{\"nodes\":[{\"id\":\"x\",\"type\":\"number\"},{\"id\":\"bad\",\"type\":\"fail\"},{\"id\":\"after\",\"type\":\"add\"}],"
-                               "\"edges\":[{\"source\":\"x\",\"sourceHandle\":\"value\",\"target\":\"bad\",\"targetHandle\":\"in\"},"
-                               "{\"source\":\"bad\",\"sourceHandle\":\"out\",\"target\":\"after\",\"targetHandle\":\"a\"}]}");
+    struct tl_id id =
+        fx_start("{\"nodes\":[{\"id\":\"x\",\"type\":\"number\"},{\"id\":\"bad\",\"type\":\"fail\"},{\"id\":\"after\","
+                 "\"type\":\"add\"}],"
+                 "\"edges\":[{\"source\":\"x\",\"sourceHandle\":\"value\",\"target\":\"bad\",\"targetHandle\":\"in\"},"
+                 "{\"source\":\"bad\",\"sourceHandle\":\"out\",\"target\":\"after\",\"targetHandle\":\"a\"}]}");
     fx_wait_ended(1);
     TL_AUTO_JSON json_t *events = fx_events(&id);
     TL_AUTO_JSON json_t *record = fx_record(&id);
@@ -95,7 +97,8 @@ static void test_failure(void **state)
 }
 
 #define HOLD_GRAPH                                                                                                     \
-    "{\"nodes\":[{\"id\":\"i\",\"type\":\"impure\"},{\"id\":\"h\",\"type\":\"hold\"},{\"id\":\"s\",\"type\":\"add\"}],\"edges\":["   \
+    "{\"nodes\":[{\"id\":\"i\",\"type\":\"impure\"},{\"id\":\"h\",\"type\":\"hold\"},{\"id\":\"s\",\"type\":\"add\"}]" \
+    ",\"edges\":["                                                                                                     \
     "{\"source\":\"i\",\"sourceHandle\":\"value\",\"target\":\"h\",\"targetHandle\":\"in\"},"                          \
     "{\"source\":\"h\",\"sourceHandle\":\"out\",\"target\":\"s\",\"targetHandle\":\"a\"}]}"
 
@@ -194,8 +197,10 @@ static void test_nested(void **state)
 {
     (void)state;
     struct tl_id id = fx_start("{\"nodes\":[{\"id\":\"x\",\"type\":\"number\",\"data\":{\"params\":{\"value\":4}}},"
-                               "{\"id\":\"n\",\"type\":\"nest\",\"data\":{\"body\":" BODY("add") "}}],"
-                               "\"edges\":[{\"source\":\"x\",\"sourceHandle\":\"value\",\"target\":\"n\",\"targetHandle\":\"x\"}]}");
+                               "{\"id\":\"n\",\"type\":\"nest\",\"data\":{\"body\":" BODY(
+                                   "add") "}}],"
+                                          "\"edges\":[{\"source\":\"x\",\"sourceHandle\":\"value\",\"target\":\"n\","
+                                          "\"targetHandle\":\"x\"}]}");
     fx_wait_ended(1);
     TL_AUTO_JSON json_t *events = fx_events(&id);
     assert_float_equal(json_number_value(fx_output(events, "n", "y")), 14, 0);
@@ -207,9 +212,11 @@ static void test_nested(void **state)
 static void test_nested_cancel(void **state)
 {
     (void)state;
-    struct tl_id id = fx_start("{\"nodes\":[{\"id\":\"n\",\"type\":\"nest\",\"data\":{\"body\":"
-                               "{\"nodes\":[{\"id\":\"out\",\"type\":\"graph.output\"},{\"id\":\"h\",\"type\":\"hold\"}],"
-                               "\"edges\":[{\"source\":\"h\",\"sourceHandle\":\"out\",\"target\":\"out\",\"targetHandle\":\"y\"}]}}}],\"edges\":[]}");
+    struct tl_id id =
+        fx_start("{\"nodes\":[{\"id\":\"n\",\"type\":\"nest\",\"data\":{\"body\":"
+                 "{\"nodes\":[{\"id\":\"out\",\"type\":\"graph.output\"},{\"id\":\"h\",\"type\":\"hold\"}],"
+                 "\"edges\":[{\"source\":\"h\",\"sourceHandle\":\"out\",\"target\":\"out\",\"targetHandle\":\"y\"}]}}}]"
+                 ",\"edges\":[]}");
     pthread_mutex_lock(&fx.lock);
     while (!fx.held)
         pthread_cond_wait(&fx.cond, &fx.lock);
@@ -224,12 +231,14 @@ static void test_nested_cancel(void **state)
 static void test_upstream(void **state)
 {
     (void)state;
-    struct tl_id id = fx_start("{\"nodes\":[{\"id\":\"x\",\"type\":\"number\",\"data\":{\"params\":{\"value\":4}}},{\"id\":\"s\",\"type\":\"add\"},"
-                               "{\"id\":\"else\",\"type\":\"number\"},{\"id\":\"u\",\"type\":\"upstream\"},"
-                               "{\"id\":\"v\",\"type\":\"upstream\",\"data\":{\"params\":{\"sequential\":true}}}],\"edges\":["
-                               "{\"source\":\"x\",\"sourceHandle\":\"value\",\"target\":\"s\",\"targetHandle\":\"a\"},"
-                               "{\"source\":\"s\",\"sourceHandle\":\"sum\",\"target\":\"u\",\"targetHandle\":\"in\"},"
-                               "{\"source\":\"s\",\"sourceHandle\":\"sum\",\"target\":\"v\",\"targetHandle\":\"in\"}]}");
+    struct tl_id id =
+        fx_start("{\"nodes\":[{\"id\":\"x\",\"type\":\"number\",\"data\":{\"params\":{\"value\":4}}},{\"id\":\"s\","
+                 "\"type\":\"add\"},"
+                 "{\"id\":\"else\",\"type\":\"number\"},{\"id\":\"u\",\"type\":\"upstream\"},"
+                 "{\"id\":\"v\",\"type\":\"upstream\",\"data\":{\"params\":{\"sequential\":true}}}],\"edges\":["
+                 "{\"source\":\"x\",\"sourceHandle\":\"value\",\"target\":\"s\",\"targetHandle\":\"a\"},"
+                 "{\"source\":\"s\",\"sourceHandle\":\"sum\",\"target\":\"u\",\"targetHandle\":\"in\"},"
+                 "{\"source\":\"s\",\"sourceHandle\":\"sum\",\"target\":\"v\",\"targetHandle\":\"in\"}]}");
     fx_wait_ended(1);
     TL_AUTO_JSON json_t *events = fx_events(&id);
     json_t *seen = fx_output(events, "u", "seen"), *nodes = json_object_get(seen, "nodes");
@@ -278,9 +287,10 @@ static void make_wide(struct tl_id *ret, int n)
     for (int i = 1; i < n; i++) {
         snprintf(id, sizeof(id), "n%d", i);
         snprintf(before, sizeof(before), "n%d", i / 2);
-        json_array_append_new(nodes, json_pack("{s:s,s:s,s:{s:{s:i}}}", "id", id, "type", "add", "data", "inputs", "b", i));
-        json_array_append_new(edges, json_pack("{s:s,s:s,s:s,s:s}", "source", before, "sourceHandle", i / 2 ? "sum" : "value", "target", id,
-                                               "targetHandle", "a"));
+        json_array_append_new(nodes,
+                              json_pack("{s:s,s:s,s:{s:{s:i}}}", "id", id, "type", "add", "data", "inputs", "b", i));
+        json_array_append_new(edges, json_pack("{s:s,s:s,s:s,s:s}", "source", before, "sourceHandle",
+                                               i / 2 ? "sum" : "value", "target", id, "targetHandle", "a"));
     }
     TL_AUTO_JSON json_t *graph = json_pack("{s:O,s:O}", "nodes", nodes, "edges", edges);
     TL_AUTO_FREE char *text = tl_json_text(graph);
@@ -309,9 +319,18 @@ static void test_thousands(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(test_sum),       T(test_unchanged_is_not_run_again), T(test_failure), T(test_cancel),   T(test_late_type),
-        T(test_goes_on_after_a_crash), T(test_impure_is_run_by_each_run), T(test_nested),  T(test_nested_cancel), T(test_upstream),
-        T(test_list_and_empty), T(test_thousands),
+        T(test_sum),
+        T(test_unchanged_is_not_run_again),
+        T(test_failure),
+        T(test_cancel),
+        T(test_late_type),
+        T(test_goes_on_after_a_crash),
+        T(test_impure_is_run_by_each_run),
+        T(test_nested),
+        T(test_nested_cancel),
+        T(test_upstream),
+        T(test_list_and_empty),
+        T(test_thousands),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
