@@ -20,9 +20,9 @@ ALLOW_worker = wire base
 LAYERS = base wire net store jobs graph capsules catalog server cli worker
 
 # The program that holds keys never links a parser of media or documents.
-PKGS_talos = jansson libsodium libcrypto libcurl libwebsockets librhonabwy
-PKGS_worker = jansson libsodium libcrypto libavformat libavcodec libavutil libswscale libswresample libavfilter \
-	libebur128 cairo pangocairo pangoft2 libseccomp
+PKGS_talos = jansson libsodium libcrypto libcurl libwebsockets
+PKGS_worker = jansson libsodium libcrypto libavformat libavcodec libavutil libswscale libswresample \
+	libebur128 cairo freetype2 libseccomp
 LIBS_talos = $(shell $(PKG_CONFIG) --libs $(PKGS_talos)) -llmdb -lm
 LIBS_worker = $(shell $(PKG_CONFIG) --libs $(PKGS_worker)) -lm
 
