@@ -1,13 +1,12 @@
 /* talos: the program's entry. Finds the command and hands over to it. */
 #include "base/hash.h"
 #include "base/mem.h"
+#include "capsules/capsule.h"
 #include "cli/cli.h"
 
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 
 static const struct tl_cmd *const commands[] = {
     &tl_cmd_serve, &tl_cmd_run, &tl_cmd_capsule, &tl_cmd_template, &tl_cmd_token, &tl_cmd_backup, &tl_cmd_check,
@@ -26,18 +25,13 @@ static void help(FILE *out)
           out);
 }
 
-/* Keys and private graphs are in this process's memory: no core file, no debugger of the same user. A closed pipe is an error to the write, not an end
- * of the program. */
-static void harden(void)
-{
-    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-    setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
-    signal(SIGPIPE, SIG_IGN);
-}
-
 int main(int argc, char **argv)
 {
-    harden();
+    signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error to the write, not an end of the program */
+    if (tl_cap_harden() < 0) {
+        tl_cli_say("the process cannot be closed to core files and debuggers, and it would hold keys");
+        return TL_EXIT_INTERNAL;
+    }
     if (tl_hash_init() < 0) {
         tl_cli_say("the system gives no random numbers");
         return TL_EXIT_INTERNAL;
