@@ -76,6 +76,8 @@ static int load(struct tl_cli_door *door, const char *what, struct tl_cli_fill *
     if (err < 0) {
         if (!file && err == TL_ENOTFOUND)
             tl_cli_say("there is no template '%s'; 'talos template list' shows them", what);
+        else if (!file && err == TL_ETRANSIENT_IO)
+            tl_cli_say("the server cannot be reached: is it running, and is the address right?");
         else
             tl_cli_fail(err, "%s", what);
         tl_cli_problems(&diag);

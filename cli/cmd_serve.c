@@ -1,4 +1,5 @@
 #include "base/err.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "cli/app.h"
 #include "cli/cli.h"
@@ -9,6 +10,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -114,6 +116,7 @@ static void greet(struct tl_app *app, const char *host)
         printf("Log in once, within 10 minutes: http://%s%s%s:%d%s\n", six ? "[" : "", host, six ? "]" : "", port,
                login);
     fflush(stdout);
+    tl_log(TL_LOG_INFO, "server.start", "talos %s listens on %s port %d", TL_VERSION, host, port);
     if (!loopback(host))
         tl_cli_say("others can reach %s: put a proxy that speaks TLS before it", host);
 }
@@ -137,6 +140,7 @@ static int serve(const struct options *o)
         atomic_store(&stopper.over, true);
         tl_cli_wait_poke(&stopper.wait);
         pthread_join(thread, NULL);
+        tl_log(err < 0 ? TL_LOG_ERROR : TL_LOG_INFO, "server.stop", "%s", err < 0 ? tl_err_text(err) : "ended by a signal");
         if (err < 0)
             tl_cli_fail(err, "serving has ended");
     }
@@ -150,6 +154,9 @@ static int run(const struct tl_cmd *cmd, int argc, char **argv)
     struct options o = {0};
     int status = parse(cmd, argc, argv, &o);
     if (status < 0 && o.host) {
+        const char *log = getenv("TALOS_LOG");
+        if (log && !strcmp(log, "debug"))
+            tl_log_level(TL_LOG_DEBUG);
         raise_limit();
         status = serve(&o);
     }
@@ -168,7 +175,8 @@ const struct tl_cmd tl_cmd_serve = {
         "                      (default: $TALOS_DATA, else ~/.local/share/talos)\n"
         "  --listen HOST:PORT  default 127.0.0.1:8484; port 0 takes any free one\n"
         "  --web DIR           the files of the browser's canvas\n\n"
-        "Environment: TALOS_WORKER (the talos-worker program; default: beside talos), ALLOW_INPUT_FALLBACKS=true (a "
+        "Environment: TALOS_WORKER (the talos-worker program; default: beside talos), TALOS_LOG=debug (requests that only read\n"
+        "are logged too), ALLOW_INPUT_FALLBACKS=true (a "
         "capsule's\n"
         "missing required inputs take defaults), TALOS_LLM_URL and TALOS_LLM_MODEL (a language model; see "
         "docs/operations.md).\n\n"

@@ -66,9 +66,8 @@ static void palette(const struct tl_cli_term *term, struct tl_str *out, const js
         tl_str_puts(out, "\n");
         indent(out);
     }
-    json_array_foreach(colours, i, c) {
-        tl_cli_text_pad(out, json_string_value(c), 9);
-    }
+    json_array_foreach(colours, i, c)
+        tl_str_printf(out, "%s%s", i ? "  " : "", json_string_value(c));
     tl_str_puts(out, "\n");
 }
 
