@@ -178,8 +178,7 @@ int tl_app_listen(struct tl_app *app, const char *host, int port, const char *we
                                         .catalog = app->catalog,
                                         .services = &app->services,
                                         .data_dir = app->data_dir,
-                                        .issuer_public = tl_keyring_issuer_public(app->keyring),
-                                        .issuer_secret = tl_keyring_issuer_secret(app->keyring)};
+                                        .issuer_public = tl_keyring_issuer_public(app->keyring)};
     struct tl_server *server = NULL;
     int err = tl_server_new(&conf, &server);
     if (err < 0) {

@@ -161,7 +161,7 @@ static int send_reply(struct tl_conn *c)
     size_t head = tl_head_write(req, c->close_after, (char *)c->http->out + LWS_PRE, TL_HTTP_OUT);
     if (head == 0 || head > TL_HTTP_SEND / 2)
         return -1;
-    tl_count(req, req->reply.status);
+    tl_server_note(req, req->reply.status);
     tl_conn_quiet(c, false);
     c->sent = 0;
     if (req->reply.kind != TL_REPLY_STREAM || req->method == TL_M_HEAD)

@@ -90,15 +90,39 @@ static int read_query(struct tl_req *req, struct lws *wsi, const char **why)
     return 0;
 }
 
+/* Also where it is there and empty. */
+static bool present(struct lws *wsi, enum lws_token_indexes token)
+{
+    char none[1];
+    return lws_hdr_total_length(wsi, token) > 0 || lws_hdr_copy_fragment(wsi, none, sizeof(none), token, 0) >= 0;
+}
+
+/* What libwebsockets takes for a header of its own name, and others for this one. */
+static bool spelled_oddly(struct lws *wsi)
+{
+    static const char *const names[] = {"transfer-encoding :", "transfer-encoding\t:", "content-length :", "content-length\t:"};
+    for (size_t i = 0; i < TL_ARRAY_LEN(names); i++)
+        if (lws_hdr_custom_length(wsi, names[i], (int)strlen(names[i])) >= 0)
+            return true;
+    return false;
+}
+
 /* Digits only: two lengths come as "5,5" and are refused like every other spelling. */
 static int read_length(struct tl_req *req, struct lws *wsi, const char **why)
 {
-    if (lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_TRANSFER_ENCODING) > 0)
+    char text_room[64], *text = text_room;
+    *why = "there is a blank before the colon of a header";
+    if (spelled_oddly(wsi))
+        return TL_EINVAL;
+    *why = NULL;
+    if (present(wsi, WSI_TOKEN_HTTP_TRANSFER_ENCODING))
         return TL_ELENGTH;
-    const char *text = header(req, wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH);
-    if (!text)
+    if (!present(wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH))
         return 0;
-    size_t n = strlen(text);
+    int len = lws_hdr_copy(wsi, text, sizeof(text_room), WSI_TOKEN_HTTP_CONTENT_LENGTH);
+    bool whole = len > 0 && strlen(text) == (size_t)len; /* nothing behind a NUL */
+    text = whole ? trimmed(text) : text;
+    size_t n = whole ? strlen(text) : 0;
     if (n == 0 || n > 15 || strspn(text, "0123456789") != n) {
         *why = "Content-Length is not one whole number";
         return TL_EINVAL;

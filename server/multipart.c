@@ -21,11 +21,23 @@ struct tl_multipart {
     char *filename, *type; /* owned */
 };
 
+/* The next semicolon that is not inside a quoted string; NULL where there is none. */
+static const char *next_param(const char *p)
+{
+    for (bool quoted = false; *p && (quoted || *p != ';'); p++) {
+        if (quoted && *p == '\\' && p[1])
+            p++;
+        else if (*p == '"')
+            quoted = !quoted;
+    }
+    return *p ? p : NULL;
+}
+
 /* The value of name= in a header's parameters, unquoted; returned owned. */
 static char *param(const char *header, const char *name)
 {
     size_t n = strlen(name);
-    for (const char *p = strchr(header, ';'); p; p = strchr(p, ';')) {
+    for (const char *p = next_param(header); p; p = next_param(p)) {
         p++;
         p += strspn(p, " \t");
         if (strncasecmp(p, name, n) != 0 || p[n] != '=')
@@ -82,9 +94,11 @@ static int part_head(struct tl_multipart *m, char *head)
         else if (strncasecmp(line, "Content-Type:", 13) == 0 && !type)
             type = tl_strdup(line + 13 + strspn(line + 13, " \t"));
     }
-    m->is_file = !m->had_file && name;
+    m->is_file = name != NULL;
     if (!m->is_file)
         return 0;
+    if (m->had_file)
+        return TL_ECONFLICT;
     m->had_file = true;
     m->filename = name;
     m->type = type;

@@ -12,7 +12,8 @@ struct tl_multipart; /* opaque */
 int tl_multipart_new(const char *content_type, struct tl_multipart **ret);
 void tl_multipart_free(struct tl_multipart *m);
 
-/* Hands the file's bytes to data as they come; what data returns below 0 ends it. TL_EINVAL for a malformed body. */
+/* Hands the file's bytes to data as they come; what data returns below 0 ends it. TL_EINVAL for a malformed body, TL_ECONFLICT for a
+ * second file. */
 int tl_multipart_feed(struct tl_multipart *m, const char *bytes, size_t len, int (*data)(void *arg, const char *bytes, size_t len),
                       void *arg);
 /* After the last byte: 0, or TL_EINVAL where there was no file or the closing boundary is missing. */

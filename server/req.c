@@ -1,5 +1,6 @@
 #include "server/req.h"
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/hash.h"
 #include "server/state.h"
@@ -44,6 +45,7 @@ struct tl_req *tl_req_new(struct tl_server *srv, void (*deliver)(struct tl_req *
     req->deliver = deliver;
     req->sink = sink;
     req->reply.fd = -1;
+    req->began_us = tl_mono_us();
     tl_routes(&req->route_index);
     tl_request_id(req->id);
     return req;

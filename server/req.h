@@ -73,6 +73,7 @@ struct tl_req {
     struct tl_pair query[TL_REQ_QUERY];
     size_t nquery;
     struct tl_req_headers head;
+    int64_t began_us; /* monotonic */
     uint64_t content_length;
     const struct tl_route *route;
     size_t route_index; /* in tl_routes; one past them where there is none */

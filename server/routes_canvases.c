@@ -20,6 +20,24 @@ static int check_form(json_t *graph, struct tl_diag *diag)
     return err;
 }
 
+/* Problems from the from-th on were found in a graph; in a body and in a canvas it stands at "graph". Where there may be targets, they are the body's own. */
+static int below_graph(struct tl_diag *diag, size_t from, bool targets)
+{
+    for (size_t i = from; i < diag->count; i++) {
+        char *was = diag->items[i].path;
+        struct tl_str path = {0};
+        if (!was || was[0] != '$' || (targets && strcmp(was, "$.targets") == 0))
+            continue;
+        tl_str_printf(&path, "$.graph%s", was + 1);
+        if (!(diag->items[i].path = tl_str_take(&path))) {
+            diag->items[i].path = was;
+            return TL_ENOMEM;
+        }
+        free(was);
+    }
+    return 0;
+}
+
 static void check_name(const json_t *body, struct tl_diag *diag)
 {
     const json_t *name = json_object_get(body, "name");
@@ -102,9 +120,12 @@ static bool read_body(struct tl_req *req, bool want_graph, json_t **ret)
         json_t *graph = json_object_get(*ret, "graph");
         tl_json_only_keys(*ret, keys, NULL, "$", &diag);
         check_name(*ret, &diag);
+        size_t before = diag.count;
         if (graph)
             err = check_form(graph, &diag);
-        else if (want_graph)
+        if (below_graph(&diag, before, false) < 0)
+            err = TL_ENOMEM;
+        else if (!graph && want_graph)
             tl_diag_add(&diag, NULL, NULL, "$.graph", "is required");
     }
     if (err == TL_ENOMEM || err == 0)
@@ -226,6 +247,8 @@ static void validate(struct tl_req *req)
         return;
     }
     err = tl_cap_check_canvas(srv->conf.services, req->claims.org, graph, req->admin, &diag);
+    if (below_graph(&diag, 0, false) < 0)
+        err = TL_ENOMEM;
     if (err < 0 && err != TL_EINVAL) {
         tl_reply_err(req, err, NULL);
         return;
@@ -262,7 +285,10 @@ static void run(struct tl_req *req)
         tl_json_only_keys(body, keys, NULL, "$", &diag);
         doc = tl_cap_canvas_doc(graph, json_object_get(body, "targets"), req->admin);
         meta = json_pack("{s:s}", "canvas_id", req->params[0]);
+        size_t before = diag.count;
         err = doc && meta ? tl_cap_replan(srv->conf.services, req->claims.org, TL_KIND_CANVAS, doc, &plan, &diag) : TL_ENOMEM;
+        if (below_graph(&diag, before, true) < 0)
+            err = TL_ENOMEM;
     }
     if (!err && tl_diag_any(&diag))
         err = TL_EINVAL;

@@ -19,6 +19,7 @@
 struct upload {
     struct tl_blob_writer *writer; /* owned until committed */
     struct tl_multipart *form;     /* owned; NULL for a raw body */
+    uint64_t bytes; /* of the file, so far */
     struct tl_file_write write;
     json_t *record;     /* owned */
     struct tl_req *req; /* owned reference while the record is being written */
@@ -56,14 +57,18 @@ static void begin(struct tl_req *req)
 
 static int write_bytes(void *arg, const char *bytes, size_t len)
 {
-    return tl_blob_write(arg, bytes, len);
+    struct upload *u = arg;
+    u->bytes += len;
+    return tl_blob_write(u->writer, bytes, len);
 }
 
 static void chunk(struct tl_req *req, const char *bytes, size_t len)
 {
     struct upload *u = req->ctx;
-    int err = u->form ? tl_multipart_feed(u->form, bytes, len, write_bytes, u->writer) : tl_blob_write(u->writer, bytes, len);
-    if (err < 0)
+    int err = u->form ? tl_multipart_feed(u->form, bytes, len, write_bytes, u) : write_bytes(u, bytes, len);
+    if (err == TL_ECONFLICT)
+        tl_reply_err(req, TL_EINVAL, "the form has more than one file; send each in a request of its own");
+    else if (err < 0)
         tl_reply_err(req, err, "%s", err == TL_EINVAL ? "the form is malformed" : tl_err_text(err));
 }
 
@@ -105,6 +110,10 @@ static void complete(struct tl_req *req)
     uint64_t bytes;
     if (u->form && tl_multipart_end(u->form) < 0) {
         tl_reply_err(req, TL_EINVAL, "the form has no part with a filename, or is not complete");
+        return;
+    }
+    if (u->bytes == 0) {
+        tl_reply_err(req, TL_EINVAL, "the file is empty");
         return;
     }
     TL_AUTO_FREE char *given = u->form ? NULL : decoded(req->head.filename);

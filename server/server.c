@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/log.h"
 #include "server/auth.h"
 #include "server/http.h"
 #include "server/idem.h"
@@ -116,22 +117,37 @@ void tl_server_notify(void *server_pp, const struct tl_id *run, uint64_t seq, bo
         tl_http_wake(srv->http);
 }
 
+struct ending {
+    int kind;
+    bool crash; /* a worker's, which failed the run */
+};
+
 static int which_end(void *arg, uint64_t seq, const char *json, size_t len)
 {
+    struct ending *e = arg;
     size_t n;
     const char *type = tl_event_type(json, len, &n);
+    static const char crash[] = "\"code\":\"WORKER_CRASH\""; /* within a text its quotes would be escaped */
     (void)seq;
-    *(int *)arg = n == 13 && memcmp(type, "run.completed", 13) == 0 ? TL_ENDED_DONE
-                  : n == 10 && memcmp(type, "run.failed", 10) == 0  ? TL_ENDED_FAILED
-                                                                    : TL_ENDED_CANCELLED;
+    e->kind = n == 13 && memcmp(type, "run.completed", 13) == 0 ? TL_ENDED_DONE
+              : n == 10 && memcmp(type, "run.failed", 10) == 0  ? TL_ENDED_FAILED
+                                                                : TL_ENDED_CANCELLED;
+    e->crash = e->kind == TL_ENDED_FAILED && memmem(json, len, crash, sizeof(crash) - 1);
     return 1;
 }
 
 static void count_ended(struct tl_server *srv, const struct tl_id *run, uint64_t seq)
 {
-    int kind = TL_ENDED_DONE;
-    if (seq > 0 && tl_events_read(srv->conf.db, run, seq - 1, which_end, &kind) == 0)
-        atomic_fetch_add(&srv->ended[kind], 1);
+    static const char *const status[] = {"done", "failed", "cancelled"};
+    struct ending e = {0};
+    char id[TL_ID_TEXT];
+    if (seq == 0 || tl_events_read(srv->conf.db, run, seq - 1, which_end, &e) < 0)
+        return;
+    atomic_fetch_add(&srv->ended[e.kind], 1);
+    tl_id_text(run, id);
+    tl_log(TL_LOG_INFO, "run.ended", "run %s ended: %s", id, status[e.kind]);
+    if (e.crash)
+        tl_log(TL_LOG_ERROR, "worker.crash", "a worker ended unexpectedly in run %s", id);
 }
 
 char *tl_server_login_path(struct tl_server *srv, const char *org, const char *sub, const char *role)
@@ -152,6 +168,21 @@ char *tl_server_login_path(struct tl_server *srv, const char *org, const char *s
 void tl_server_sweep(struct tl_server *srv, int64_t now_ms)
 {
     tl_wait_sweep(srv, now_ms);
+    if (!srv->said_read_only && tl_db_read_only(srv->conf.db)) {
+        srv->said_read_only = true;
+        tl_log(TL_LOG_ERROR, "store.read_only", "a write has failed; the store takes no more until the next start");
+    }
+}
+
+/* By the route's pattern: what a client wrote may be anything. Reading that went well is left to the debug level, as it is most of all requests. */
+void tl_server_note(const struct tl_req *req, int status)
+{
+    tl_count(req, status);
+    bool refused = status == 401, read = req->method & (TL_M_GET | TL_M_HEAD | TL_M_OPTIONS);
+    bool token = req->head.authorization || req->head.cookie;
+    enum tl_log_level level = refused && token ? TL_LOG_WARN : read && status < 400 ? TL_LOG_DEBUG : TL_LOG_INFO;
+    tl_log(level, refused && token ? "auth.refused" : "request", "%s %s %d %lld ms %s", tl_method_name(req->method),
+           req->route ? req->route->pattern : "-", status, (long long)(tl_mono_us() - req->began_us) / 1000, req->id);
 }
 
 /* ---- requests ---- */

@@ -19,7 +19,6 @@ struct tl_server_conf {
     struct tl_services *services;
     const char *data_dir;
     const uint8_t *issuer_public; /* Ed25519, 32 bytes */
-    const uint8_t *issuer_secret; /* 64 bytes, for session tokens of the login address */
     size_t body_budget; /* bytes of bodies held in memory at once, all together; beyond it 503. 0: 512 MiB */
     int heartbeat_ms, laggard_ms, sync_wait_ms; /* 0: 15 s between signs of life of a stream, 15 s for a client to read on, 30 s */
 };

@@ -33,6 +33,7 @@ struct tl_server {
     _Atomic size_t body_bytes;              /* of bodies that are held in memory */
     _Atomic int requests;                   /* that live: someone may still answer them */
     int64_t began_ms;
+    bool said_read_only; /* service thread: the log has it */
 };
 
 /* Service thread. */
@@ -40,6 +41,9 @@ static inline void tl_count(const struct tl_req *req, int status)
 {
     req->srv->counts[req->route_index * TL_STATUS_SPAN + (size_t)(status > 0 && status < TL_STATUS_SPAN ? status : 0)]++;
 }
+
+/* The reply is on its way: it is counted and logged. Service thread. */
+void tl_server_note(const struct tl_req *req, int status);
 
 /* Everything of a server but the connection layer; for tests of handlers without sockets too. */
 int tl_server_init(const struct tl_server_conf *conf, struct tl_server **ret);

@@ -20,6 +20,10 @@ struct tl_ws {
     char *answer; /* owned: the one error message that waits to be sent */
     int64_t heard_ms;
     bool ping;
+    enum lws_close_status leaving; /* 0: not; what the client still sends is dropped, as closing on it might lose the close's reason */
+    const char *why;
+    int64_t leave_by_ms;
+    bool leave_now;
 };
 
 void tl_ws_free(struct tl_ws *ws)
@@ -37,7 +41,7 @@ static int refuse(struct tl_conn *c)
     struct tl_req *req = c->req;
     char *out = (char *)http->out;
     size_t head = tl_head_write(req, true, out, TL_HTTP_OUT);
-    tl_count(req, req->reply.status);
+    tl_server_note(req, req->reply.status);
     if (head && req->reply.kind == TL_REPLY_TEXT && req->reply.len <= TL_HTTP_OUT - head) {
         if (req->reply.len)
             memcpy(out + head, req->reply.text, req->reply.len);
@@ -120,7 +124,7 @@ int tl_ws_begin(struct tl_conn *c)
     memcpy(ws->org, req->claims.org, sizeof(ws->org));
     ws->may_cancel = req->claims.role >= TL_ROLE_MEMBER;
     ws->heard_ms = http->now_ms;
-    tl_count(req, 101);
+    tl_server_note(req, 101);
     tl_req_unref(req);
     c->req = NULL;
     if (tl_follow_add(http->srv->follows, &c->follower, &c->stream->run) < 0)
@@ -146,6 +150,15 @@ static int end(struct tl_conn *c, enum lws_close_status status, const char *why)
     return -1;
 }
 
+/* Closes as soon as the client is silent, or soon. */
+static int leave(struct tl_conn *c, enum lws_close_status status, const char *why)
+{
+    c->ws->leaving = status;
+    c->ws->why = why;
+    c->ws->leave_by_ms = c->http->now_ms + TL_HTTP_LINGER_MS;
+    return 0;
+}
+
 static void message(struct tl_conn *c)
 {
     struct tl_ws *ws = c->ws;
@@ -166,17 +179,19 @@ int tl_ws_receive(struct tl_conn *c, const char *bytes, size_t len)
 {
     struct tl_ws *ws = c->ws;
     int64_t second = c->http->now_ms / 1000;
+    ws->heard_ms = c->http->now_ms;
+    if (ws->leaving)
+        return 0;
     if (lws_is_first_fragment(c->wsi)) {
         ws->in_len = 0;
         ws->fragments = 0;
         ws->messages = second == ws->second ? ws->messages + 1 : 1;
         ws->second = second;
     }
-    ws->heard_ms = c->http->now_ms;
     if (ws->messages > TL_WS_RATE || ++ws->fragments > TL_WS_FRAGMENTS)
-        return end(c, LWS_CLOSE_STATUS_POLICY_VIOLATION, "too many messages or fragments");
+        return leave(c, LWS_CLOSE_STATUS_POLICY_VIOLATION, "too many messages or fragments");
     if (len > sizeof(ws->in) - ws->in_len)
-        return end(c, LWS_CLOSE_STATUS_MESSAGE_TOO_LARGE, "the message is too large");
+        return leave(c, LWS_CLOSE_STATUS_MESSAGE_TOO_LARGE, "the message is too large");
     if (len)
         memcpy(ws->in + ws->in_len, bytes, len);
     ws->in_len += len;
@@ -208,6 +223,8 @@ int tl_ws_writeable(struct tl_conn *c)
     struct tl_stream_batch *b = &http->batch;
     c->blocked = false;
     c->patience = 0;
+    if (ws->leaving)
+        return ws->leave_now ? end(c, ws->leaving, ws->why) : 0;
     if (ws->answer && !c->stream->skip) { /* not in the middle of a message */
         TL_AUTO_FREE char *text = ws->answer;
         ws->answer = NULL;
@@ -235,7 +252,10 @@ int tl_ws_writeable(struct tl_conn *c)
 
 void tl_ws_sweep(struct tl_conn *c, int64_t now_ms)
 {
-    if (now_ms - c->ws->heard_ms > 3 * (int64_t)c->http->heartbeat_ms) {
+    if (c->ws->leaving) {
+        c->ws->leave_now = now_ms - c->ws->heard_ms >= TL_HTTP_SWEEP_MS || now_ms >= c->ws->leave_by_ms;
+        tl_conn_want_write(c);
+    } else if (now_ms - c->ws->heard_ms > 3 * (int64_t)c->http->heartbeat_ms) {
         tl_conn_kill(c);
     } else if (!c->blocked && now_ms - c->wrote_ms >= c->http->heartbeat_ms) {
         c->ws->ping = true;

@@ -71,6 +71,7 @@ test('what is no graph is refused with every problem, what is incomplete is kept
   refused(answer, 400, 'VALIDATION_ERROR');
   const paths = problems(answer).map((p) => p.path);
   for (const path of ['$.name', '$.extra']) assert.ok(paths.includes(path), `${path} in ${paths}`);
+  assert.ok(paths.some((p) => p?.startsWith('$.graph.nodes[1]')) && paths.every((p) => !p || /^\$\.(name|extra|graph)\b/.test(p)), `paths into the body: ${paths}`);
   assert.ok(problems(answer).length >= 5, JSON.stringify(problems(answer)));
   for (const body of ['', '[]', '"x"', '{', '{"a":1,"a":2}', '{"name":"\xff"}', '{"name":NaN}', `${'['.repeat(70)}${']'.repeat(70)}`]) {
     const raw = await t.server.request('POST', '/api/v1/canvases', { body: Buffer.from(body, 'latin1') });
@@ -86,6 +87,10 @@ test('what is no graph is refused with every problem, what is incomplete is kept
   const run = await api(t, 'member', 'POST', `/api/v1/canvases/${id}/runs`, {});
   refused(run, 400, 'VALIDATION_ERROR');
   assert.deepEqual(problems(run), checked.body.problems);
+  assert.ok(problems(run).every((p) => p.path.startsWith('$.graph.nodes[')), JSON.stringify(problems(run)));
+  assert.equal(problems(await api(t, 'member', 'POST', `/api/v1/canvases/${id}/runs`, { targets: ['x'] })).find((p) => p.node === 'x')?.path, '$.targets');
+  // As people edit: a cycle and keys that mean nothing are kept too.
+  await canvas(t, { nodes: [{ id: 'a', type: 'text.analyze', data: { odd: 1 } }], edges: [{ id: 'e', source: 'a', sourceHandle: 'facts', target: 'a', targetHandle: 'text' }] });
   assert.deepEqual((await api(t, 'viewer', 'POST', '/api/v1/canvases/validate', { graph: small() })).body, { problems: [], ok: true });
   refused(await api(t, 'viewer', 'POST', '/api/v1/canvases/validate', {}), 400, 'VALIDATION_ERROR');
 });

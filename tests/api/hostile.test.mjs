@@ -64,6 +64,12 @@ test('lengths that cannot be trusted', async () => {
     ['Content-Length: 2 2\r\n', '{}', 400],
     ['Content-Length: 0x2\r\n', '{}', 400],
     ['Content-Length: 99999999999999999999\r\n', '{}', 400],
+    ['Content-Length: 2\x000\r\n', '{}', 400],
+    ['Content-Length:\r\n', '{}', 400],
+    ['Content-Length : 2\r\n', '{}', 400],
+    ['Transfer-Encoding : chunked\r\nContent-Length: 2\r\n', '{}', 400],
+    ['Transfer-Encoding\t: chunked\r\nContent-Length: 2\r\n', '{}', 400],
+    ['Transfer-Encoding:\r\nContent-Length: 2\r\n', '{}', 411],
   ];
   for (const method of ['POST', 'PUT'])
     for (const [headers, body, status] of cases) {

@@ -24,6 +24,7 @@ export async function setUp(name, options = {}) {
   };
   t.restart = async () => {
     await t.server.stop();
+    Object.assign(t, { log: t.server.log, port: t.server.port }); // of the one that has ended
     t.server = await Server.start({ data, ...options });
     t.server.token = t.people.member;
   };

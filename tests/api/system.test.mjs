@@ -6,7 +6,7 @@ import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { Validator } from '@seriousme/openapi-schema-validator';
 import { tempDir } from '../crash/server.mjs';
-import { api, finished, program, setUp, small, start } from './lib.mjs';
+import { api, finished, program, refused, setUp, small, start } from './lib.mjs';
 
 let t;
 before(async () => { t = await setUp('system'); });
@@ -45,6 +45,24 @@ test('figures for Prometheus', async () => {
   for (const name of ['talos_db_commits_total', 'process_resident_memory_bytes', 'talos_uptime_seconds', 'talos_runs', 'talos_connections']) assert.ok(value(name) > 0, name);
   assert.equal(value('talos_runs_live'), 0);
   assert.equal(value('talos_db_read_only'), 0);
+});
+
+test('the log: a JSON object a line, of what was done and what was refused, with nothing that a client wrote', async () => {
+  const run = await start(t, small());
+  await finished(t, run);
+  const late = `${t.people.member.slice(0, -4)}AAAA`;
+  refused(await api(t, late, 'GET', '/api/v1/runs/a-secret-path?cursor=a-secret-query'), 401, 'AUTH_REQUIRED');
+  const made = await t.server.json('POST', '/api/v1/canvases?x=a-secret-query', { name: 'a-secret-name' });
+  await t.restart();
+  const before = t.log.trim().split('\n').map((line) => JSON.parse(line));
+  for (const line of before) assert.deepEqual(Object.keys(line), ['ts', 'level', 'event', 'message']);
+  const said = (event, word) => before.find((l) => l.event === event && l.message.includes(word));
+  assert.equal(said('server.start', String(t.port)).level, 'info');
+  assert.match(said('run.ended', run).message, / ended: done$/);
+  assert.match(said('request', made.headers['x-request-id']).message, /^POST \/api\/v1\/canvases \d+ \d+ ms req_/);
+  assert.equal(said('auth.refused', 'GET /api/v1/runs/{id} 401').level, 'warn');
+  assert.equal(before.at(-1).event, 'server.stop');
+  assert.ok(!t.log.includes('a-secret') && !t.log.includes(late) && !t.log.includes('/healthz'));
 });
 
 test('an error has one form everywhere', async () => {

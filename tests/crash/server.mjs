@@ -30,7 +30,7 @@ export class Server {
     server.out = '';
     server.log = '';
     server.child = spawn(binary, ['serve', '--data', data, '--listen', '127.0.0.1:0'], { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
-    server.ended = new Promise((done) => server.child.on('exit', (code, signal) => done(signal ?? code)));
+    server.ended = new Promise((done) => server.child.on('close', (code, signal) => done(signal ?? code)));
     server.child.stderr.setEncoding('utf8').on('data', (text) => { server.log += text; });
     await new Promise((done, fail) => {
       server.child.stdout.setEncoding('utf8').on('data', (text) => {

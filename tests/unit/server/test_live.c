@@ -64,7 +64,7 @@ static int start(void **state)
                               .complete = tl_cap_complete, .notify = notify, .arg = &services};
     assert_int_equal(tl_exec_new(&ec, &exec), 0);
     struct tl_server_conf conf = {.host = "127.0.0.1", .db = db, .blobs = blobs, .exec = exec, .services = &services, .data_dir = tmp_dir,
-                                  .issuer_public = pub, .issuer_secret = secret, .heartbeat_ms = 300, .laggard_ms = 2000, .sync_wait_ms = 500, .body_budget = 1 << 20};
+                                  .issuer_public = pub, .heartbeat_ms = 300, .laggard_ms = 2000, .sync_wait_ms = 500, .body_budget = 1 << 20};
     assert_int_equal(tl_server_new(&conf, &srv), 0);
     assert_int_equal(pthread_create(&thread, NULL, serve, NULL), 0);
     struct tl_claims who = {.sub = "me", .org = "acme", .role = TL_ROLE_ADMIN};
@@ -409,7 +409,8 @@ static void waiting_costs_nothing(void **state)
         tl_str_clear(&s);
     }
     nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
-    assert_int_equal(send(fds[0], "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", 36, 0), 36);
+    static const char behind[] = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+    assert_int_equal(send(fds[0], behind, strlen(behind), 0), (ssize_t)strlen(behind));
     shutdown(fds[1], SHUT_WR);
     int64_t before = server_cpu_ms();
     nanosleep(&(struct timespec){.tv_nsec = 600000000}, NULL);
@@ -424,29 +425,6 @@ static void waiting_costs_nothing(void **state)
     tl_str_clear(&got);
     for (int i = 0; i < 3; i++)
         close(fds[i]);
-}
-
-/* Forty who follow a run of large events and read nothing cost a piece of an event each, not a copy of all. */
-static void many_who_do_not_read_hold_little(void **state)
-{
-    (void)state;
-    struct tl_id run = tl_id_new();
-    char path[128], ws[128], id[TL_ID_TEXT];
-    int fds[40];
-    tl_id_text(&run, id);
-    snprintf(path, sizeof(path), "/api/v1/runs/%s/stream", id);
-    snprintf(ws, sizeof(ws), "/ws/runs/%s", id);
-    write_run(&run, "canvas", "running", 1, 24, 1000000);
-    assert_true(until("talos_followers", 0));
-    double before = figure("process_resident_memory_bytes");
-    for (size_t i = 0; i < TL_ARRAY_LEN(fds); i++)
-        fds[i] = ask(4096, i % 2 ? ws : path, i % 2 ? upgrade : "");
-    assert_true(until("talos_followers", 40));
-    /* The 24 MB of the journal may be mapped meanwhile. */
-    assert_true(figure("process_resident_memory_bytes") - before < 150e6);
-    for (size_t i = 0; i < TL_ARRAY_LEN(fds); i++)
-        close(fds[i]);
-    assert_true(until("talos_followers", 0));
 }
 
 /* Lists and large journals are read on the pool: while it is busy they wait, and nobody else does. */
@@ -684,6 +662,52 @@ static void a_stream_reads_in_chunks(void **state)
     free(b);
 }
 
+/* What the server writes to standard error while fn runs. Returned owned. */
+static char *logged(void (*fn)(const struct tl_id *run), const struct tl_id *run)
+{
+    char text[4096] = "";
+    int ends[2], was = dup(STDERR_FILENO);
+    assert_int_equal(pipe(ends), 0);
+    dup2(ends[1], STDERR_FILENO);
+    fn(run);
+    dup2(was, STDERR_FILENO);
+    close(ends[1]);
+    ssize_t n = read(ends[0], text, sizeof(text) - 1);
+    close(ends[0]);
+    close(was);
+    return strndup(text, n > 0 ? (size_t)n : 0);
+}
+
+static void tell_the_end(const struct tl_id *run)
+{
+    tl_server_notify(&srv, run, 1, true);
+}
+
+static void crashes_of_workers_are_logged(void **state)
+{
+    (void)state;
+    static const char *const payloads[] = {"{\"error\":{\"code\":\"WORKER_CRASH\",\"message\":\"x\"}}",
+                                           "{\"error\":{\"code\":\"TIMEOUT\",\"message\":\"\\\"code\\\":\\\"WORKER_CRASH\\\"\"}}"};
+    for (size_t i = 0; i < TL_ARRAY_LEN(payloads); i++) {
+        struct tl_id run = tl_id_new();
+        struct tl_str event = {0};
+        char id[TL_ID_TEXT];
+        uint8_t key[TL_ID_LEN + 8];
+        tl_id_text(&run, id);
+        tl_str_printf(&event, "{\"type\":\"run.failed\",\"seq\":1,\"payload\":%s}", payloads[i]);
+        memcpy(key, run.b, TL_ID_LEN);
+        tl_key_u64(key + TL_ID_LEN, 1);
+        struct put put = {key, &event};
+        assert_int_equal(tl_db_update(db, put_event, &put), 0);
+        tl_str_clear(&event);
+        TL_AUTO_FREE char *text = logged(tell_the_end, &run);
+        assert_non_null(strstr(text, "\"event\":\"run.ended\""));
+        assert_non_null(strstr(text, id));
+        assert_non_null(strstr(text, "ended: failed"));
+        assert_int_equal(strstr(text, "\"level\":\"error\",\"event\":\"worker.crash\"") != NULL, i == 0);
+    }
+}
+
 static void taken_addresses_are_refused(void **state)
 {
     (void)state;
@@ -699,7 +723,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(whoever_does_not_read_is_sent_away), cmocka_unit_test(a_download_that_nobody_reads_ends), cmocka_unit_test(silence_is_broken),
         cmocka_unit_test(a_call_waits_for_the_end_but_not_for_ever), cmocka_unit_test(waiting_costs_nothing),
-        cmocka_unit_test(many_who_do_not_read_hold_little), cmocka_unit_test(journals_are_read_on_the_pool), cmocka_unit_test(bodies_hold_no_more_than_they_may), cmocka_unit_test(a_key_holds_over_a_crash), cmocka_unit_test(a_stream_reads_in_chunks),
+        cmocka_unit_test(journals_are_read_on_the_pool), cmocka_unit_test(bodies_hold_no_more_than_they_may), cmocka_unit_test(a_key_holds_over_a_crash), cmocka_unit_test(a_stream_reads_in_chunks),
+        cmocka_unit_test(crashes_of_workers_are_logged),
         cmocka_unit_test(taken_addresses_are_refused),
     };
     if (tl_hash_init() < 0)

@@ -136,7 +136,7 @@ static void forms_in_every_cut(void **state)
     }
     static const char good[] = "preamble\r\n--bound\r\nContent-Disposition: form-data; name=\"n\"\r\n\r\nnote\r\n"
                                "--bound\r\nContent-Type: image/png\r\nContent-Disposition: form-data; name=\"f\"; filename=\"a\\\"b.png\"\r\n\r\n"
-                               "one\r\n--boun\r\n\r\n-\r--bound\r\n--c\r\n--bound\r\nContent-Disposition: form-data; filename=second\r\n\r\nno\r\n--bound--\r\nepilogue";
+                               "one\r\n--boun\r\n\r\n-\r--bound\r\n--c\r\n--bound\r\nContent-Disposition: form-data; name=\"; filename=\\\"second\"; x\r\n\r\nno\r\n--bound--\r\nepilogue";
     for (size_t cut = 1; cut <= sizeof(good); cut++) {
         struct tl_str got = {0};
         char name[64], type[64];
@@ -163,6 +163,11 @@ static void forms_that_are_none(void **state)
         assert_int_equal(feed("multipart/form-data; boundary=b", bodies[i], strlen(bodies[i]), 3, &got, name, type), TL_EINVAL);
         tl_str_clear(&got);
     }
+    struct tl_str two = {0};
+    char name[64], type[64];
+    static const char files[] = "--b\r\nContent-Disposition: x; filename=1\r\n\r\n1\r\n--b\r\nContent-Disposition: x; filename=2\r\n\r\n2\r\n--b--";
+    assert_int_equal(feed("multipart/form-data; boundary=b", files, sizeof(files) - 1, 3, &two, name, type), TL_ECONFLICT);
+    tl_str_clear(&two);
     /* A head without an end is not kept for ever. */
     assert_int_equal(tl_multipart_new("x; boundary=b", &m), 0);
     int err = tl_multipart_feed(m, "--b\r\n", 5, gather, NULL);
