@@ -300,14 +300,14 @@ static void run(struct tl_req *req)
 }
 
 const struct tl_route tl_routes_canvases[] = {
-    {.method = TL_M_GET, .pattern = "/api/v1/canvases", .role = TL_ROLE_VIEWER, .handle = list, .name = "listCanvases",
+    {.method = TL_M_GET, .pattern = "/api/v1/canvases", .role = TL_ROLE_VIEWER, .flags = TL_R_POOL, .handle = list, .name = "listCanvases",
      .summary = "Canvases, newest first, without their graphs", .query = "limit cursor", .answers = {{200, "CanvasList"}}},
     {.method = TL_M_POST, .pattern = "/api/v1/canvases", .role = TL_ROLE_MEMBER, .flags = TL_R_POOL, .max_body = TL_JSON_MAX_GRAPH, .handle = create,
      .name = "createCanvas", .summary = "A new canvas; it may be incomplete", .body = "CanvasIn", .answers = {{201, "Canvas"}}},
     {.method = TL_M_POST, .pattern = "/api/v1/canvases/validate", .role = TL_ROLE_VIEWER, .flags = TL_R_POOL, .max_body = TL_JSON_MAX_GRAPH,
      .handle = validate, .name = "validateCanvas", .summary = "All problems of a graph at once, without storing it", .body = "GraphIn",
      .answers = {{200, "Validation"}}},
-    {.method = TL_M_GET, .pattern = "/api/v1/canvases/{id}", .role = TL_ROLE_VIEWER, .handle = get, .name = "getCanvas",
+    {.method = TL_M_GET, .pattern = "/api/v1/canvases/{id}", .role = TL_ROLE_VIEWER, .flags = TL_R_POOL, .handle = get, .name = "getCanvas",
      .summary = "A canvas with its graph", .answers = {{200, "Canvas"}, {304, NULL, NULL, "Not modified since the ETag in If-None-Match"}}},
     {.method = TL_M_PUT, .pattern = "/api/v1/canvases/{id}", .role = TL_ROLE_MEMBER, .flags = TL_R_POOL | TL_R_IF_MATCH,
      .max_body = TL_JSON_MAX_GRAPH, .handle = change, .name = "replaceCanvas", .summary = "Replaces graph and, where given, name", .body = "CanvasPut",
