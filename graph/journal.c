@@ -343,13 +343,6 @@ void tl_journal_result(struct tl_run *run, uint32_t node, const struct tl_op_ctx
     poke(j, true);
 }
 
-void tl_journal_message(struct tl_run *run, const char *message)
-{
-    free(run->journal->message);
-    run->journal->message = tl_strdup(message);
-    poke(run->journal, true);
-}
-
 void tl_journal_started(struct tl_run *run)
 {
     if (run->journal->start_due)

@@ -246,11 +246,6 @@ const struct tl_plan_node *tl_op_node(struct tl_op_ctx *ctx)
     return ctx->def;
 }
 
-struct tl_run *tl_op_run(struct tl_op_ctx *ctx)
-{
-    return ctx->run;
-}
-
 const char *tl_op_org(struct tl_op_ctx *ctx)
 {
     return tl_run_root(ctx->run)->org;

@@ -6,8 +6,6 @@
 
 #include "graph/plan.h"
 
-struct tl_run;
-
 /* Inputs by port name; NULL where there is no value. Required ports always have one, of the port's type. */
 const struct tl_value *tl_op_input(struct tl_op_ctx *ctx, const char *port);
 double tl_op_input_number(struct tl_op_ctx *ctx, const char *port, double otherwise);
@@ -53,7 +51,6 @@ void tl_op_on_cancel(struct tl_op_ctx *ctx, void (*fn)(struct tl_op_ctx *ctx));
 
 void *tl_op_priv(struct tl_op_ctx *ctx); /* priv_size zeroed bytes */
 const struct tl_plan_node *tl_op_node(struct tl_op_ctx *ctx);
-struct tl_run *tl_op_run(struct tl_op_ctx *ctx);
 const char *tl_op_org(struct tl_op_ctx *ctx);      /* organisation that runs */
 const char *tl_op_run_id(struct tl_op_ctx *ctx);   /* text; the outermost run's */
 const char *tl_op_step_key(struct tl_op_ctx *ctx); /* "node/inner/…": unique in the outermost run */

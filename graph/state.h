@@ -167,7 +167,6 @@ void tl_journal_free(struct tl_journal *journal);
 void tl_journal_node_changed(struct tl_run *run, uint32_t node);
 void tl_journal_result(struct tl_run *run, uint32_t node,
                        const struct tl_op_ctx *ctx); /* outputs to publish, and to keep under ctx's key */
-void tl_journal_message(struct tl_run *run, const char *message);
 void tl_journal_started(struct tl_run *run);
 void tl_journal_end(struct tl_run *run, const char *status, json_t *payload); /* takes payload: the terminal event */
 void tl_journal_suspend(struct tl_run *run);       /* keeps the results there are and makes no further event */
