@@ -27,6 +27,9 @@
     X(TL_ESCHEMA, -24, "SCHEMA_INVALID", 422, "the data does not have the form asked for")                             \
     X(TL_EMEDIA, -25, "MEDIA_INVALID", 422, "the media file cannot be read")                                           \
     X(TL_ENOTCONFIGURED, -26, "NOT_CONFIGURED", 409, "this needs a service that is not configured")                    \
+    X(TL_EUNKNOWN, -27, "OUTCOME_UNKNOWN", 409, "whether it took effect outside is not known; a person must decide")      \
+    X(TL_EBUDGET, -28, "BUDGET_EXCEEDED", 409, "the budget does not allow it")                                         \
+    X(TL_EEXPIRED, -29, "EXPIRED", 409, "the time to decide has passed")                                               \
     X(TL_ENOMEM, -30, "OUT_OF_MEMORY", 503, "out of memory")                                                           \
     X(TL_EIO, -31, "STORAGE_ERROR", 503, "the storage failed")                                                         \
     X(TL_EFULL, -32, "STORAGE_FULL", 507, "the storage is full; nothing was written")                                  \

@@ -56,23 +56,48 @@ const char *tl_op_run_id(struct tl_op_ctx *ctx);   /* text; the outermost run's 
 const char *tl_op_step_key(struct tl_op_ctx *ctx); /* "node/inner/…": unique in the outermost run */
 void *tl_op_services(struct tl_op_ctx *ctx);       /* tl_exec_conf.services: struct tl_services of capsules/ */
 
-/* Runs plan as a nested graph for this op, in the same executor, under the same cancel. The op returns TL_OP_PENDING; done is called once, on
- * an executor thread, with the outputs of graph.output (borrowed, one per env.out port) and must end in tl_op_done(ctx, …).
- * Events of inner nodes go to watch only: nothing of the inside reaches the journal by itself. */
-struct tl_nested_watch {
-    void *arg;
-    /* An inner node finished (done of total wanted nodes); called on any thread, one at a time per nested run. */
-    void (*step)(void *arg, const struct tl_plan_node *node, uint32_t done, uint32_t total);
-};
+/* Which attempt this is, from 1 (graph/policy.h: retries), and a text of 32 hexadecimal digits that is the same at every attempt of this step of this run, also
+ * after a crash: the idempotency key for whoever is reached outside. */
+unsigned tl_op_attempt(struct tl_op_ctx *ctx);
+const char *tl_op_idempotency_key(struct tl_op_ctx *ctx);
+/* For TL_OP_EFFECT: an earlier attempt of this step began and its outcome is not known (a crash, a connection lost). An op whose other side does not
+ * honour the key then fails with TL_EUNKNOWN, and the node waits for a person. */
+bool tl_op_interrupted(struct tl_op_ctx *ctx);
+
+/* While the op is pending: the node is shown as "waiting" with what it waits for (takes what: {"kind","shown","hash","expires_at"?…}), in the journal and in the
+ * record's waiting_for, until it ends. Holds no thread and no place of its class. */
+void tl_op_waiting(struct tl_op_ctx *ctx, json_t *what);
+/* Calls fn once while the op is pending, at or after at_ms of tl_op_now_ms, on any thread; ctx stays alive during the call, and fn may call tl_op_done. One alarm per op. */
+int tl_op_alarm(struct tl_op_ctx *ctx, int64_t at_ms, void (*fn)(struct tl_op_ctx *ctx));
+int64_t tl_op_now_ms(struct tl_op_ctx *ctx); /* the executor's wall clock */
+
+/* Runs plan as a nested graph for this op, in the same executor, under the same cancel; several at once are allowed. The op returns
+ * TL_OP_PENDING; done is called once for each, on an executor thread, with the outputs of graph.output (borrowed, one per env.out port). After the last of them
+ * the op ends by tl_op_done. When the node is cancelled the nested runs are, and done is called with TL_ECANCELLED. */
 struct tl_nested_result {
     int err;
-    const char *message;            /* of the inner failure: for those who may see inside only */
+    const char *node, *message;     /* of the inner failure: for those who may see inside only */
     const struct tl_value *outputs; /* one per env.out port, none where not produced */
     struct tl_usage usage;
 };
-int tl_op_run_nested(struct tl_op_ctx *ctx, struct tl_plan *plan,
-                     const struct tl_value *inputs /* one per env.in port; shared */,
+struct tl_nested_watch {
+    void *arg;
+    void (*step)(void *arg, const struct tl_plan_node *node, uint32_t done, uint32_t total);
+};
+int tl_op_run_nested(struct tl_op_ctx *ctx, struct tl_plan *plan, const struct tl_value *inputs,
                      const struct tl_nested_watch *watch,
                      void (*done)(struct tl_op_ctx *ctx, const struct tl_nested_result *result));
+struct tl_nest {
+    struct tl_plan *plan;
+    const struct tl_value *inputs; /* one per env.in port; shared */
+    const char *suffix;            /* "" or "#2": with it the steps inside are "node#2/inner" */
+    bool open; /* a public group: its nodes are told in the journal and their results kept like any other's. Otherwise nothing of the inside reaches the journal */
+    void *arg;
+    /* An inner node finished (done of total wanted nodes); called on any thread, one at a time per nested run, its lock held. May be NULL. */
+    void (*step)(void *arg, const struct tl_plan_node *node, uint32_t done, uint32_t total);
+    void (*done)(struct tl_op_ctx *ctx, void *arg, const struct tl_nested_result *result);
+};
+int tl_op_nest(struct tl_op_ctx *ctx, const struct tl_nest *nest);
+void tl_op_nest_stop(struct tl_op_ctx *ctx); /* cancels the nested runs that there are; each still calls done */
 
 #endif

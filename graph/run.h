@@ -15,9 +15,20 @@ struct tl_run;
  * ended: seq is the run's last event. */
 typedef void (*tl_run_notify_fn)(void *arg, const struct tl_id *run, uint64_t seq, bool ended);
 
+/* The executor's ports to time and chance; zeroed: the machine's. */
+struct tl_exec_env {
+    int64_t (*wall_ms)(void *arg); /* since 1970 UTC */
+    int64_t (*mono_us)(void *arg);
+    void (*random)(void *arg, void *bytes, size_t n);
+    void *arg;
+};
+
 struct tl_exec_conf {
     unsigned threads; /* 0: one per core */
-    struct tl_db *db;
+    bool manual;      /* no threads at all: tl_exec_step does the work */
+    struct tl_exec_env env;
+    unsigned places[TL_CLASS_COUNT]; /* nodes of each class at work at once; 0: as many as threads, 2, 64 */
+    struct tl_db *db; /* NULL: in memory only, without journal and kept results */
     void *services; /* handed to ops */
     /* Makes the plan of a stored run again (kind and document as they were handed to tl_run_start). */
     int (*replan)(void *arg, const char *org, const char *kind, json_t *doc, struct tl_plan **ret,
@@ -33,18 +44,30 @@ struct tl_exec_conf {
 int tl_exec_new(const struct tl_exec_conf *conf, struct tl_exec **ret);
 /* Stops taking work, lets running ops be cancelled without ending their runs (they go on at the next start), joins all threads. */
 void tl_exec_free(struct tl_exec *exec);
+/* Manual executors: does one piece of work that is due now. False where there is none. */
+bool tl_exec_step(struct tl_exec *exec);
+/* When the next timer is due, by env.mono_us; INT64_MAX where there is none. */
+int64_t tl_exec_next_due(struct tl_exec *exec);
 /* Runs fn(arg) on an executor thread, ahead of nodes. For requests that compute or parse. TL_ENOMEM, or TL_EAGAIN where too much waits. */
 int tl_exec_post(struct tl_exec *exec, void (*fn)(void *arg), void *arg);
 /* Takes up all runs that had not ended. Returns how many, or an error; *ret_failed says how many stay as they are, for what the store has of them does
  * not serve. */
 int tl_exec_resume(struct tl_exec *exec, int *ret_failed);
 
+enum { TL_PRIORITY_LOW = -1, TL_PRIORITY_USUAL = 0, TL_PRIORITY_HIGH = 1 };
+/* What a run may use; 0: no bound. A run that goes beyond it fails with TL_EBUDGET. */
+struct tl_budget {
+    double cost_usd;
+    int64_t tokens;
+};
 struct tl_run_req {
     const char *org, *sub;
     const char *kind;     /* "capsule" (one node, a capsule call) or "canvas" */
     json_t *doc;          /* shared: what replan needs: {"graph":{…},"targets":[…],"admin":bool,…} */
     struct tl_plan *plan; /* takes a reference of its own */
     json_t *meta; /* shared: public facts kept in the record ("canvas_id", "node_id", "capsule_id" …); may be NULL */
+    int priority; /* TL_PRIORITY_LOW to _HIGH; among the runs of one organisation */
+    struct tl_budget budget;
 };
 /* Makes the run and its run.queued event durable, then schedules it and calls started(arg, err, id) on the writer thread. 0, or an error and
  * started is not called: TL_ERATE where too many nodes are under way. */

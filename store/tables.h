@@ -14,6 +14,11 @@ enum { TL_SCHEMA_VERSION = 1, TL_ORG_MAX = 129 /* bytes of an organisation's nam
     X(TL_TBL_RUN_LIVE, "run_live", "run id", "empty: runs that have not ended")                                        \
     X(TL_TBL_EVENT, "event", "run id, seq u64", "JSON: a public event, whole")                                         \
     X(TL_TBL_RESULT, "result", "org, result key (32)", "JSON: the outputs of a node (graph/result.h)")                 \
+    X(TL_TBL_DOC, "doc", "org, text's BLAKE2b-256 (32)", "the text of a graph document")                               \
+    X(TL_TBL_MARK, "mark", "run id, BLAKE2b-256 of a step (32)", "u64 ms: a node that changes something outside began") \
+    X(TL_TBL_ASK, "ask", "run id, step text", "JSON: what a run asked a person, and the answer")                       \
+    X(TL_TBL_RESULT_AGE, "result_age", "u64 last use, org, result key (32)", "u64 bytes: results, least recently used first") \
+    X(TL_TBL_HISTORY, "history", "org, op or capsule text", "JSON: what nodes of this kind took so far")               \
     X(TL_TBL_STEP, "step", "run id, hashed step id (32)", "sealed bytes: outputs of a private step")                   \
     X(TL_TBL_CANVAS, "canvas", "org, canvas id", "JSON: name, revision, graph, times")                                 \
     X(TL_TBL_FILE, "file", "org, file id", "JSON: name, content type, bytes, sha256, created")                         \

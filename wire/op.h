@@ -57,7 +57,13 @@ enum tl_op_flags {
     TL_OP_PRIVATE = 8, /* may stand in a capsule's private graph only */
     TL_OP_UPSTREAM =
         16, /* reads the outputs of all its ancestors (tl_op_upstream), so its result depends on them too */
+    TL_OP_QUICK = 32,  /* takes some microseconds: not worth handing to another thread */
+    TL_OP_EFFECT = 64, /* changes something outside: that it began is on disk before run() is called (tl_op_interrupted) */
+    TL_OP_ROUTES = 128, /* an output that it leaves unset is a branch not taken: what needs it is skipped */
 };
+
+/* What an op takes of the machine; each class has a limit of its own (graph/run.h). */
+enum tl_op_class { TL_CLASS_CPU, TL_CLASS_MEDIA, TL_CLASS_NET, TL_CLASS_COUNT };
 
 /* What one node looks like from outside. Memory is the arena's or static. */
 struct tl_shape {
@@ -96,5 +102,10 @@ struct tl_op {
     int (*run)(struct tl_op_ctx *); /* 0, TL_OP_PENDING or a negative error; on an executor thread, must not block */
     void (*cleanup)(struct tl_op_ctx *); /* optional; once, after the last callback, whatever happened */
 };
+
+static inline enum tl_op_class tl_op_class(const struct tl_op *op)
+{
+    return op->flags & TL_OP_WORKER ? TL_CLASS_MEDIA : op->flags & TL_OP_NET ? TL_CLASS_NET : TL_CLASS_CPU;
+}
 
 #endif
