@@ -94,9 +94,22 @@ $(BUILD)/%.so: %.c Makefile
 	@mkdir -p $(@D)
 	$(CC) -std=c17 -O2 -g $(WARN) -I. -D_GNU_SOURCE -fPIC -shared -o $@ $< -ldl
 
+# The simulation links the graph with a store of its own (tests/sim/fakedb.c) in place of store/; the scans of that store are tested as store/'s are.
+SIM = $(BUILD)/tests/sim/sim
+SIM_LIBS = $(call libs,graph wire base)
+SEEDS ?= 2000
+SEED0 ?= 1
+$(SIM): $(patsubst %.c,$(BUILD)/%.o,$(filter-out %/test_fakedb.c,$(wildcard tests/sim/*.c))) $(SIM_LIBS)
+	$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(SIM_LIBS) $(LIBS_talos)
+SIM_TESTS = $(BUILD)/tests/sim/test_fakedb $(BUILD)/tests/sim/test_scan
+$(BUILD)/tests/sim/test_fakedb: $(BUILD)/tests/sim/test_fakedb.o
+$(BUILD)/tests/sim/test_scan: $(BUILD)/tests/unit/store/test_scan.o
+$(SIM_TESTS): $(BUILD)/tests/sim/fakedb.o $(call libs,base)
+	$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(call libs,base) -lcmocka $(LIBS_talos)
+
 PRELOADS = $(patsubst %.c,$(BUILD)/%.so,$(wildcard tests/crash/*_shim.c))
 
-.PHONY: help deps test-deps tests lint unit node-modules node-tests check check-tests asan tsan fuzz bench demo format tidy clean
+.PHONY: help deps test-deps tests lint unit node-modules node-tests check check-tests asan tsan fuzz bench demo format tidy clean sim
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 16
 
@@ -106,7 +119,7 @@ deps: ## installs what building needs and is missing
 test-deps:
 	@tools/deps build test
 
-tests: $(UNIT_BIN) $(PRELOADS)
+tests: $(UNIT_BIN) $(PRELOADS) $(SIM_TESTS)
 
 lint: ## layers, headers, folders
 	@tests/lint/layers
@@ -115,6 +128,11 @@ lint: ## layers, headers, folders
 
 unit: all tests ## the unit tests, in C
 	@BUILD=$(BUILD) tests/unit/run $(UNIT_BIN)
+
+sim: $(SIM) $(SIM_TESTS) ## the executor on virtual time, SEEDS=2000 worlds from SEED0=1 on
+	@BUILD=$(BUILD) tests/unit/run $(SIM_TESTS)
+	@$(SIM) -f
+	@$(SIM) -s $(SEED0) -n $(SEEDS)
 
 tests/node_modules/.stamp: tests/package-lock.json
 	cd tests && npm ci --no-audit --no-fund --loglevel=error

@@ -58,16 +58,24 @@ json_t *tl_diag_json(const struct tl_diag *diag)
     return out;
 }
 
+void tl_diag_cut(struct tl_diag *diag, size_t count, size_t dropped)
+{
+    for (; diag && diag->count > count; diag->count--) {
+        struct tl_problem *p = &diag->items[diag->count - 1];
+        free(p->node);
+        free(p->port);
+        free(p->path);
+        free(p->message);
+    }
+    if (diag)
+        diag->dropped = dropped;
+}
+
 void tl_diag_clear(struct tl_diag *diag)
 {
     if (!diag)
         return;
-    for (size_t i = 0; i < diag->count; i++) {
-        free(diag->items[i].node);
-        free(diag->items[i].port);
-        free(diag->items[i].path);
-        free(diag->items[i].message);
-    }
+    tl_diag_cut(diag, 0, 0);
     free(diag->items);
     memset(diag, 0, sizeof(*diag));
 }

@@ -29,6 +29,8 @@ int tl_diag_add(struct tl_diag *diag, const char *node, const char *port, const 
 bool tl_diag_any(const struct tl_diag *diag);
 /* {"problems":[{"node","port","path","message"}],"omitted":n}; returns owned, NULL on want of memory. */
 struct json_t *tl_diag_json(const struct tl_diag *diag);
+/* Back to what it had when its count and dropped were these. */
+void tl_diag_cut(struct tl_diag *diag, size_t count, size_t dropped);
 void tl_diag_clear(struct tl_diag *diag);
 
 #endif

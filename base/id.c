@@ -7,11 +7,17 @@
 
 struct tl_id tl_id_new(void)
 {
+    uint8_t random[TL_ID_LEN];
+    tl_random(random, sizeof(random));
+    return tl_id_make(random, tl_now_ms());
+}
+
+struct tl_id tl_id_make(const uint8_t random[TL_ID_LEN], int64_t ms)
+{
     struct tl_id id;
-    tl_random(id.b, sizeof(id.b));
-    uint64_t ms = (uint64_t)tl_now_ms();
+    memcpy(id.b, random, sizeof(id.b));
     for (int i = 0; i < 6; i++)
-        id.b[i] = (uint8_t)(ms >> (40 - 8 * i));
+        id.b[i] = (uint8_t)((uint64_t)ms >> (40 - 8 * i));
     id.b[6] = (uint8_t)(0x70 | (id.b[6] & 0x0f));
     id.b[8] = (uint8_t)(0x80 | (id.b[8] & 0x3f));
     return id;

@@ -12,6 +12,8 @@ struct tl_id {
 };
 
 struct tl_id tl_id_new(void);
+/* One of 16 random bytes and a time in milliseconds since 1970 UTC. */
+struct tl_id tl_id_make(const uint8_t random[TL_ID_LEN], int64_t ms);
 void tl_id_text(const struct tl_id *id, char ret[TL_ID_TEXT]); /* 8-4-4-4-12 lower-case */
 bool tl_id_parse(const char *text, struct tl_id *ret);         /* exactly that form; false for any other */
 int64_t tl_id_ms(const struct tl_id *id);                      /* when it was made, in milliseconds since 1970 UTC */

@@ -1,6 +1,7 @@
 #include "base/json.h"
 
 #include "base/err.h"
+#include "base/jread.h"
 #include "base/mem.h"
 #include "base/str.h"
 
@@ -24,57 +25,28 @@ const char *__tsan_default_suppressions(void)
 }
 #endif
 
-/* Depth and counts are checked before parsing, so that hostile text costs one pass over its bytes and no memory: an empty object of two
- * bytes becomes some 240. NULL where the text may be parsed, else why not. */
-static const char *too_much(const char *s, size_t len)
+/* The text is read through before anything is built, so that hostile text costs one pass over its bytes and no memory (an empty object of two bytes becomes
+ * some 240), and so that what is JSON is decided in one place. */
+static int check(const char *text, size_t len, struct tl_diag *diag)
 {
-    size_t depth = 0, containers = 0, commas = 0;
-    bool in_string = false;
-    for (size_t i = 0; i < len; i++) {
-        char c = s[i];
-        if (in_string) {
-            if (c == '\\')
-                i++;
-            else if (c == '"')
-                in_string = false;
-        } else if (c == '"') {
-            in_string = true;
-        } else if (c == '{' || c == '[') {
-            containers++;
-            if (++depth > TL_JSON_MAX_DEPTH)
-                return "the JSON is nested too deep";
-        } else if (c == '}' || c == ']') {
-            depth -= depth > 0;
-        } else if (c == ',') {
-            commas++;
-        }
-    }
-    return containers > TL_JSON_MAX_CONTAINERS || commas > TL_JSON_MAX_VALUES ? "the JSON has too many values" : NULL;
+    struct tl_arena arena = {0};
+    struct tl_jread r;
+    tl_jread_init(&r, text, len, &arena);
+    tl_jread_skip(&r, NULL);
+    int err = tl_jread_finish(&r, diag);
+    tl_arena_clear(&arena);
+    return err;
 }
 
 int tl_json_parse(const char *text, size_t len, json_t **ret, struct tl_diag *diag)
 {
     *ret = NULL;
-    const char *why = too_much(text, len);
-    if (why)
-        return tl_diag_add(diag, NULL, NULL, "$", "%s: at most %d levels, %d objects and lists, %d values", why,
-                           TL_JSON_MAX_DEPTH, TL_JSON_MAX_CONTAINERS, TL_JSON_MAX_VALUES);
-    json_error_t e;
-    json_t *j = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &e);
-    if (!j && (json_error_code(&e) == json_error_out_of_memory ||
-               e.line < 0)) /* jansson has found nothing wrong with the text */
-        return TL_ENOMEM;
-    if (!j) {
-        /* jansson quotes what it found; the quote may hold bytes that are not UTF-8, so only its own words are kept. */
-        char *near = strstr(e.text, " near '");
-        if (near)
-            *near = '\0';
-        if (!tl_utf8_valid(e.text, strlen(e.text)))
-            strcpy(e.text, "malformed text");
-        return tl_diag_add(diag, NULL, NULL, "$", "not valid JSON at line %d, column %d: %s", e.line, e.column, e.text);
-    }
-    *ret = j;
-    return 0;
+    int err = check(text, len, diag);
+    if (err)
+        return err;
+    /* The text is sound, so only memory can be wanting. */
+    *ret = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, NULL);
+    return *ret ? 0 : TL_ENOMEM;
 }
 
 static int read_whole(int fd, char *text, size_t len)
@@ -160,6 +132,59 @@ size_t tl_json_number(double v, char *ret, size_t cap)
     if (!is_integral(v))
         v = strtod(ret, NULL); /* a long fraction may be integral when it is read back: 1234567890123456.5 */
     return (size_t)(is_integral(v) ? snprintf(ret, cap, "%.0f", v == 0 ? 0.0 : v) : n);
+}
+
+void tl_json_add_number(struct tl_str *s, double v)
+{
+    char text[32];
+    if (v == (double)(int64_t)v && fabs(v) < 1e15) {
+        uint64_t left = (uint64_t)(v < 0 ? -v : v);
+        char *at = text + sizeof(text);
+        do
+            *--at = (char)('0' + left % 10);
+        while (left /= 10);
+        if (v < 0)
+            *--at = '-';
+        tl_str_add(s, at, (size_t)(text + sizeof(text) - at));
+    } else {
+        tl_str_add(s, text, tl_json_number(v, text, sizeof(text)));
+    }
+}
+
+void tl_json_add_text(struct tl_str *s, const char *text, size_t len)
+{
+    size_t plain = 0;
+    tl_str_add(s, "\"", 1);
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)text[i];
+        if (c >= 0x20 && c != '"' && c != '\\')
+            continue;
+        tl_str_add(s, text + plain, i - plain);
+        plain = i + 1;
+        static const char letters[] = "btnvfr"; /* from 8 */
+        char escape[8];
+        if (c == '"' || c == '\\')
+            snprintf(escape, sizeof(escape), "\\%c", c);
+        else if (c >= 8 && c <= 13 && c != 11)
+            snprintf(escape, sizeof(escape), "\\%c", letters[c - 8]);
+        else
+            snprintf(escape, sizeof(escape), "\\u%04X", c);
+        tl_str_puts(s, escape);
+    }
+    tl_str_add(s, text + plain, len - plain);
+    tl_str_add(s, "\"", 1);
+}
+
+static int add_dumped(const char *bytes, size_t len, void *arg)
+{
+    tl_str_add(arg, bytes, len);
+    return 0;
+}
+
+void tl_json_add(struct tl_str *s, const json_t *j)
+{
+    if (!j || json_dump_callback(j, add_dumped, s, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(TL_JSON_DIGITS)) < 0)
+        s->err = TL_ENOMEM;
 }
 
 static void canonical(struct tl_str *s, const json_t *j)

@@ -4,6 +4,7 @@
 #define TL_BASE_JSON_H
 
 #include "base/diag.h"
+#include "base/str.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -40,6 +41,11 @@ char *tl_json_canonical(const json_t *j);
 
 /* A number's canonical text; returns its length. ret holds 32. */
 size_t tl_json_number(double v, char *ret, size_t cap);
+
+/* Appending to a text: a string with its quotes, a canonical number, any value in compact form (as tl_json_text). Errors stick in s. */
+void tl_json_add_text(struct tl_str *s, const char *text, size_t len);
+void tl_json_add_number(struct tl_str *s, double v);
+void tl_json_add(struct tl_str *s, const json_t *j);
 
 /* Lookups that answer NULL, or the given default, where the key is absent or of another type. Borrowed. */
 const char *tl_json_str(const json_t *obj, const char *key);

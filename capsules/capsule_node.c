@@ -361,8 +361,9 @@ static int record(struct call *c, struct tl_services *services)
     return tl_sheet_append(services->db, tl_op_org(c->ctx), TL_SHEET_DERIVED, key, row, recorded, c);
 }
 
-static void finished(struct tl_op_ctx *ctx, const struct tl_nested_result *result)
+static void finished(struct tl_op_ctx *ctx, void *arg, const struct tl_nested_result *result)
 {
+    (void)arg;
     struct call *c = tl_op_priv(ctx);
     struct tl_services *services = tl_cap_services(ctx);
     tl_op_usage(ctx, &result->usage);
@@ -392,7 +393,7 @@ static int run(struct tl_op_ctx *ctx)
     struct call *c = tl_op_priv(ctx);
     struct tl_services *services = tl_cap_services(ctx);
     c->ctx = ctx;
-    c->pin = tl_op_node(ctx)->shape.priv;
+    c->pin = tl_op_node(ctx)->shape->priv;
     int err = services->open_capsule(services->arg, c->pin->org, c->pin->id, c->pin->version, &c->cap);
     if (err)
         return err; /* gone or damaged since the plan was made: public words */
@@ -404,9 +405,9 @@ static int run(struct tl_op_ctx *ctx)
     err = inputs ? 0 : TL_ENOMEM;
     for (size_t i = 0; i < c->cap->nin && !err; i++)
         err = fill_input(c, i, &inputs[i]);
-    struct tl_nested_watch watch = {.arg = c, .step = step};
+    const struct tl_nest nest = {.plan = plan, .inputs = inputs, .arg = c, .step = step, .done = finished};
     if (!err)
-        err = tl_op_run_nested(ctx, plan, inputs, &watch, finished);
+        err = tl_op_nest(ctx, &nest);
     for (size_t i = 0; inputs && i < c->cap->nin; i++)
         tl_value_clear(&inputs[i]);
     free(inputs);
@@ -417,7 +418,7 @@ static int run(struct tl_op_ctx *ctx)
 const struct tl_op tl_op_capsule = {
     .name = "capsule",
     .revision = 1,
-    .flags = TL_OP_PURE | TL_OP_UPSTREAM,
+    .flags = TL_OP_PURE | TL_OP_UPSTREAM | TL_OP_COMPOSITE,
     .title = "Capsule",
     .doc = "A sealed node: only its inputs, parameters and outputs are seen.",
     .priv_size = sizeof(struct call),

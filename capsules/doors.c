@@ -138,67 +138,97 @@ int tl_cap_call_plan(struct tl_services *services, const char *org, json_t *body
 
 /* ---- endings ---- */
 
-static int set_usage(const struct tl_run *run, json_t *payload)
+static void add_usage(const struct tl_run *run, struct tl_str *payload)
 {
     struct tl_usage u;
     int64_t latency_ms;
     tl_run_usage(run, &u, &latency_ms);
-    json_t *tokens = json_pack("{s:I,s:I,s:I}", "input", (json_int_t)u.tokens_in, "output", (json_int_t)u.tokens_out,
-                               "total", (json_int_t)(u.tokens_in + u.tokens_out));
-    int bad = json_object_set_new(payload, "token_usage", tokens);
-    bad |= json_object_set_new(payload, "latency_ms", json_integer((json_int_t)latency_ms));
-    bad |= json_object_set_new(payload, "cost_usd_est", json_real(u.cost_usd));
-    return bad ? TL_ENOMEM : 0;
+    tl_str_printf(payload, ",\"token_usage\":{\"input\":%lld,\"output\":%lld,\"total\":%lld},\"latency_ms\":%lld,\"cost_usd_est\":",
+                  (long long)u.tokens_in, (long long)u.tokens_out, (long long)(u.tokens_in + u.tokens_out), (long long)latency_ms);
+    tl_json_add_number(payload, u.cost_usd);
+    tl_str_puts(payload, "}");
 }
 
-static int complete_capsule(const struct tl_run *run, json_t *payload)
+static void add_or(struct tl_str *payload, const char *key, const struct tl_value *v, const char *otherwise)
+{
+    tl_str_puts(payload, key);
+    if (tl_value_none(v))
+        tl_str_puts(payload, otherwise);
+    else
+        tl_value_add(payload, v);
+}
+
+static int complete_capsule(const struct tl_run *run, struct tl_str *payload)
 {
     const struct tl_plan *plan = tl_run_plan(run);
     const char *node = json_string_value(json_array_get(json_object_get(tl_run_doc(run), "targets"), 0));
     uint32_t at = node ? tl_plan_find(plan, node) : UINT32_MAX;
     if (at == UINT32_MAX)
         return TL_EINTERNAL;
-    const struct tl_value *summary = tl_run_output(run, node, "summary"),
-                          *refs = tl_run_output(run, node, "evidence_refs");
     const char *version = tl_json_str(plan->nodes[at].data, "capsuleVersion");
-    int bad = json_object_set_new(payload, "summary", tl_value_none(summary) ? json_object() : tl_value_json(summary));
-    bad |= json_object_set_new(payload, "evidence_refs", tl_value_none(refs) ? json_array() : tl_value_json(refs));
-    bad |= json_object_set_new(payload, "version", json_string(version ? version : ""));
-    return bad ? TL_ENOMEM : set_usage(run, payload);
+    add_or(payload, "{\"summary\":", tl_run_output(run, node, "summary"), "{}");
+    add_or(payload, ",\"evidence_refs\":", tl_run_output(run, node, "evidence_refs"), "[]");
+    tl_str_puts(payload, ",\"version\":");
+    tl_json_add_text(payload, version ? version : "", version ? strlen(version) : 0);
+    add_usage(run, payload);
+    return payload->err ? TL_ENOMEM : 0;
 }
 
 /* Every output has been told by a run.partial; the ending repeats what a reader can take at once. */
-enum { COMPLETED_BYTES = 1024 * 1024 };
+enum { COMPLETED_BYTES = 1024 * 1024, FAILED_NODES = 100 };
 
-static int complete_canvas(const struct tl_run *run, json_t *payload)
+static void add_node(const struct tl_run *run, uint32_t i, struct tl_str *s)
 {
-    const struct tl_plan *plan = tl_run_plan(run);
-    json_t *all = json_object();
-    int bad = json_object_set_new(payload, "outputs", all), omitted = 0;
-    size_t room = COMPLETED_BYTES;
-    for (uint32_t i = 0; i < plan->nnodes && !bad; i++) {
-        const struct tl_plan_node *n = &plan->nodes[i];
-        json_t *ports = n->wanted ? json_object() : NULL;
-        for (uint32_t p = 0; ports && p < n->nout; p++) {
-            const struct tl_value *v = tl_run_output_at(run, i, p);
-            if (!tl_value_none(v))
-                bad |= json_object_set_new(ports, n->out[p]->name, tl_value_json(v));
-        }
-        size_t bytes = ports ? json_dumpb(ports, NULL, 0, JSON_COMPACT) : 0;
-        if (bytes > room) {
-            json_decref(ports);
-            omitted++;
-        } else if (ports) {
-            room -= bytes;
-            bad |= json_object_set_new(all, n->id, ports);
-        }
+    const struct tl_plan_node *n = &tl_run_plan(run)->nodes[i];
+    bool any = false;
+    tl_json_add_text(s, n->id, strlen(n->id));
+    tl_str_puts(s, ":{");
+    for (uint32_t p = 0; p < n->nout; p++) {
+        const struct tl_value *v = tl_run_output_at(run, i, p);
+        if (tl_value_none(v))
+            continue;
+        tl_str_puts(s, any ? "," : "");
+        tl_json_add_text(s, n->out[p]->name, strlen(n->out[p]->name));
+        tl_str_puts(s, ":");
+        tl_value_add(s, v);
+        any = true;
     }
-    if (omitted)
-        bad |= json_object_set_new(payload, "outputs_omitted", json_integer(omitted));
-    return bad ? TL_ENOMEM : set_usage(run, payload);
+    tl_str_puts(s, "}");
 }
 
-int tl_cap_complete(void *services, const struct tl_run *run, json_t *payload)
+static int complete_canvas(const struct tl_run *run, struct tl_str *payload)
+{
+    const struct tl_plan *plan = tl_run_plan(run);
+    uint32_t omitted = 0;
+    bool any = false;
+    tl_str_puts(payload, "{\"outputs\":{");
+    size_t from = payload->len;
+    for (uint32_t i = 0; i < plan->nnodes && !payload->err; i++) {
+        if (!plan->nodes[i].wanted)
+            continue;
+        size_t before = payload->len;
+        if (any)
+            tl_str_puts(payload, ",");
+        add_node(run, i, payload);
+        bool fits = payload->len - from <= COMPLETED_BYTES;
+        any |= fits;
+        omitted += !fits;
+        if (!fits)
+            payload->len = before;
+    }
+    tl_str_puts(payload, "}");
+    if (omitted)
+        tl_str_printf(payload, ",\"outputs_omitted\":%u", omitted);
+    struct tl_str failed = {0};
+    uint32_t nfailed = tl_run_failed_nodes(run, FAILED_NODES, &failed);
+    if (nfailed)
+        tl_str_printf(payload, ",\"failed_nodes\":%s,\"failed_count\":%u", failed.data ? failed.data : "[]", nfailed);
+    tl_str_clear(&failed);
+    add_usage(run, payload);
+    return payload->err ? TL_ENOMEM : 0;
+}
+
+int tl_cap_complete(void *services, const struct tl_run *run, struct tl_str *payload)
 {
     (void)services;
     return strcmp(tl_run_kind(run), TL_KIND_CAPSULE) == 0 ? complete_capsule(run, payload)

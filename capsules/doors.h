@@ -39,7 +39,7 @@ int tl_cap_cache_key(void *services, const char *org, uint8_t ret[32]);
  * node; for a canvas {"outputs":{node:{port:value}},…the same usage fields}. */
 int tl_cap_replan(void *services, const char *org, const char *kind, json_t *doc, struct tl_plan **ret,
                   struct tl_diag *diag);
-int tl_cap_complete(void *services, const struct tl_run *run, json_t *payload);
+int tl_cap_complete(void *services, const struct tl_run *run, struct tl_str *payload);
 /* Checks a public graph: TL_EINVAL with problems. */
 int tl_cap_check_canvas(struct tl_services *services, const char *org, json_t *graph, bool admin, struct tl_diag *diag);
 

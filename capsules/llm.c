@@ -2,23 +2,19 @@
 
 #include "base/clock.h"
 #include "base/err.h"
-#include "base/hash.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "capsules/secret.h"
 #include "net/net.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <unistd.h>
 
 enum {
-    KEY_MAX = 4096,
     STREAM_MAX = 16 * TL_LLM_TEXT_MAX, /* bytes on the wire: each delta is wrapped in JSON */
     LINE_MAX_BYTES = 64 * 1024,
     FIRST_PAUSE_MS = 500,
@@ -42,7 +38,7 @@ struct call {
     bool cancelled;
     void *arg;
     void (*done)(void *arg, int err, const struct tl_llm_answer *answer);
-    char *body;
+    char *body, *key; /* key: the header line of the Idempotency-Key, or NULL */
     size_t body_len, asked_bytes;
     int64_t deadline_us;
     int tries;
@@ -86,25 +82,17 @@ static char *endpoint(const char *url)
 
 static int read_key(const char *path, char **ret, struct tl_diag *diag)
 {
-    char buf[KEY_MAX + 1];
-    TL_AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read(fd, buf, sizeof(buf));
-    if (n < 0 || n > KEY_MAX)
-        return tl_diag_add(diag, NULL, "TALOS_LLM_KEY_FILE", NULL,
-                           "the key file cannot be read, or is longer than %d bytes", KEY_MAX);
-    while (n > 0 && (buf[n - 1] == '\n' || buf[n - 1] == '\r' || buf[n - 1] == ' '))
-        n--;
-    buf[n] = '\0';
-    int err = 0;
-    for (ssize_t i = 0; i < n; i++)
-        if (buf[i] <= ' ' || buf[i] > '~')
-            err = TL_EINVAL;
-    if (n == 0 || err)
-        err = tl_diag_add(diag, NULL, "TALOS_LLM_KEY_FILE", NULL,
-                          "the key file must hold one line of visible characters");
-    *ret = err ? NULL : tl_strdup(buf);
-    tl_wipe(buf, sizeof(buf));
-    return err ? err : *ret ? 0 : TL_ENOMEM;
+    int err = tl_secret_read(path, ret);
+    if (!err && strchr(*ret, ' ')) {
+        tl_secret_free(*ret);
+        *ret = NULL;
+        err = TL_EINVAL;
+    }
+    if (err == TL_EINVAL)
+        tl_diag_add(diag, NULL, "TALOS_LLM_KEY_FILE", NULL,
+                    "the key file cannot be read, or does not hold one line of at most %d visible characters",
+                    TL_SECRET_MAX);
+    return err;
 }
 
 int tl_llm_conf_env(struct tl_llm_conf *ret, struct tl_diag *diag)
@@ -143,9 +131,7 @@ void tl_llm_conf_clear(struct tl_llm_conf *conf)
 {
     if (!conf)
         return;
-    if (conf->key)
-        tl_wipe(conf->key, strlen(conf->key));
-    free(conf->key);
+    tl_secret_free(conf->key);
     free(conf->url);
     free(conf->host_port);
     free(conf->model);
@@ -180,9 +166,7 @@ void tl_llm_free(struct tl_llm *llm)
 {
     if (!llm)
         return;
-    if (llm->auth)
-        tl_wipe(llm->auth, strlen(llm->auth));
-    free(llm->auth);
+    tl_secret_free(llm->auth);
     tl_llm_conf_clear(&llm->conf);
     pthread_mutex_destroy(&llm->lock);
     free(llm);
@@ -193,6 +177,7 @@ static void free_call(struct call *c)
     if (!c)
         return;
     free(c->body);
+    free(c->key);
     tl_str_clear(&c->line);
     tl_str_clear(&c->text);
     tl_str_clear(&c->whole);
@@ -276,20 +261,9 @@ static int on_data(void *arg, const char *bytes, size_t len)
 static void on_header(void *arg, const char *line, size_t len)
 {
     struct call *c = arg;
-    static const char name[] = "retry-after:";
-    char value[16] = "";
-    size_t n = sizeof(name) - 1;
-    if (len <= n || strncasecmp(line, name, n) != 0)
-        return;
-    while (n < len && line[n] == ' ')
-        n++;
-    if (len - n >= sizeof(value))
-        return; /* a date: not worth the trouble */
-    memcpy(value, line + n, len - n);
-    char *end;
-    long s = strtol(value, &end, 10);
-    c->retry_after_ms =
-        end != value && *end == '\0' && s >= 0 && s <= LONGEST_PAUSE_MS / 1000 ? s * 1000 : LONGEST_PAUSE_MS + 1;
+    long ms = tl_net_retry_after(line, len);
+    if (ms >= 0)
+        c->retry_after_ms = ms;
 }
 
 static void finish(struct call *c, int err)
@@ -326,7 +300,12 @@ static void on_done(void *arg, int err, int status, const char *body, size_t len
 static int send_call(struct call *c, long pause_ms)
 {
     struct tl_llm *llm = c->llm;
-    const char *headers[] = {"Content-Type: application/json", "Accept: text/event-stream", llm->auth, NULL};
+    const char *headers[5] = {"Content-Type: application/json", "Accept: text/event-stream"};
+    size_t n = 2;
+    if (llm->auth)
+        headers[n++] = llm->auth;
+    if (c->key)
+        headers[n++] = c->key;
     long left = (long)((c->deadline_us - tl_mono_us()) / 1000) - pause_ms;
     if (left <= 0)
         return TL_ETIMEOUT;
@@ -406,6 +385,11 @@ int tl_llm_ask(struct tl_llm *llm, const struct tl_llm_req *req, unsigned long *
                        .asked_bytes = asked,
                        .body = request_body(llm, req),
                        .deadline_us = tl_mono_us() + (int64_t)llm->conf.timeout_ms * 1000};
+    if (req->key && asprintf(&c->key, "Idempotency-Key: %s", req->key) < 0) {
+        c->key = NULL;
+        free_call(c);
+        return TL_ENOMEM;
+    }
     if (!c->body) {
         free_call(c);
         return TL_ENOMEM;

@@ -48,7 +48,8 @@ struct tl_llm_req {
     const char *system, *prompt; /* system may be NULL; both copied */
     int max_tokens;
     double temperature;
-    bool json; /* asks for a JSON object */
+    bool json;       /* asks for a JSON object */
+    const char *key; /* sent as Idempotency-Key with every try; copied; may be NULL */
     void *arg;
     /* Once, on the network thread. err 0 with an answer that has text, or TL_ETIMEOUT, TL_ECANCELLED, TL_ERATE, TL_EPOLICY, TL_ETOOBIG, TL_ESCHEMA (no
      * answer in what came), TL_ETRANSIENT_IO, TL_ENOMEM with NULL. */

@@ -7,11 +7,12 @@
 #include "store/blob.h"
 #include "store/db.h"
 
-struct tl_jobs;    /* jobs/jobs.h: the supervisor of talos-worker processes */
-struct tl_net;     /* net/net.h: HTTP to the outside */
-struct tl_llm;     /* capsules/llm.h: the configured language model, NULL where there is none */
-struct tl_capsule; /* capsules/capsule.h: an opened, verified version */
-struct tl_keyring; /* capsules/keyring.h */
+struct tl_jobs;         /* jobs/jobs.h: the supervisor of talos-worker processes */
+struct tl_net;          /* net/net.h: HTTP to the outside */
+struct tl_llm;          /* capsules/llm.h: the configured language model, NULL where there is none */
+struct tl_destinations; /* capsules/destinations.h: where http.post may send to, NULL where nothing is configured */
+struct tl_capsule;      /* capsules/capsule.h: an opened, verified version */
+struct tl_keyring;      /* capsules/keyring.h */
 
 struct tl_services {
     struct tl_db *db;
@@ -19,6 +20,7 @@ struct tl_services {
     struct tl_jobs *jobs;
     struct tl_net *net;
     struct tl_llm *llm;
+    struct tl_destinations *destinations;
     struct tl_keyring *keyring; /* filled in by tl_cat_open */
     /* Finds id@version as org may use it: TL_ENOTFOUND, TL_ECAPSULE. *ret is a reference, ended by tl_capsule_unref. Called from shape() and run(). */
     int (*open_capsule)(void *arg, const char *org, const char *id, const char *version, struct tl_capsule **ret);

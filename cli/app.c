@@ -3,6 +3,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "capsules/destinations.h"
 #include "capsules/doors.h"
 #include "capsules/llm.h"
 #include "cli/cli.h"
@@ -29,7 +30,7 @@ static int cache_key(void *arg, const char *org, uint8_t ret[32])
     return 0;
 }
 
-static int complete(void *arg, const struct tl_run *run, json_t *payload)
+static int complete(void *arg, const struct tl_run *run, struct tl_str *payload)
 {
     struct tl_app *app = arg;
     return tl_cap_complete(&app->services, run, payload);
@@ -92,14 +93,22 @@ static int take_dir(struct tl_app *app, const char *dir)
     return TL_EINVAL;
 }
 
-/* Only what the operator configured may be reached: the language model, where there is one. */
+/* Only what the operator configured may be reached: the language model and the destinations, where there are any. */
 static int open_net(struct tl_app *app, struct tl_diag *diag)
 {
     struct tl_llm_conf llm TL_CLEANUP(tl_llm_conf_clear) = {0};
-    int err = tl_llm_conf_env(&llm, diag);
+    int err = tl_llm_conf_env(&llm, diag), to_err = tl_destinations_env(&app->services.destinations, diag);
+    err = err ? err : to_err;
     if (err < 0)
         return err;
-    const char *const trusted[] = {llm.host_port, NULL};
+    const struct tl_destination *to;
+    size_t n = tl_destinations_list(app->services.destinations, &to);
+    TL_AUTO_FREE const char **trusted = tl_calloc(n + 2, sizeof(*trusted));
+    if (!trusted)
+        return TL_ENOMEM;
+    for (size_t i = 0; i < n; i++)
+        trusted[i] = to[i].host_port;
+    trusted[n] = llm.host_port;
     const struct tl_net_policy policy = {.trusted = trusted};
     err = tl_net_new(&policy, &app->net);
     if (!err && llm.url)
@@ -215,6 +224,7 @@ void tl_app_close(struct tl_app *app)
     tl_jobs_free(app->jobs);
     tl_net_free(app->net);
     tl_llm_free(app->services.llm);
+    tl_destinations_free(app->services.destinations);
     tl_cat_close(app->catalog);
     tl_blobs_close(app->blobs);
     tl_keyring_close(app->keyring);

@@ -1,40 +1,85 @@
-#include "graph/state.h"
-
+/* Threads, places and queues. Executor threads run posted functions first, then the runs that have ready nodes: in each class that has a place free, the
+ * organisation that has had the least of the machine, its run of the highest priority. A thread stays with a run while nobody else must be let in. */
 #include "base/err.h"
+#include "base/hash.h"
 #include "base/mem.h"
+#include "graph/ask.h"
+#include "graph/state.h"
 
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
-/* Threads: nthreads executor threads run posted functions first, then ready nodes; one timer thread flushes journals whose
- * run.progress was held back. */
+enum {
+    CREDIT_US = 10 * 1000, /* an organisation that comes anew is let in before those that had more than this ahead of it */
+    TURN_US = 2 * 1000,    /* after which another run of the same organisation and priority has its turn */
+    CLOSE_S = 10,          /* for ops to let go when the executor closes */
+};
 
-static void push(struct tl_task ***tail, struct tl_task *task)
+int64_t tl_exec_mono_us(const struct tl_exec *exec)
 {
-    task->next = NULL;
-    **tail = task;
-    *tail = &task->next;
+    return exec->conf.env.mono_us ? exec->conf.env.mono_us(exec->conf.env.arg) : tl_mono_us();
 }
 
-static struct tl_task *pop(struct tl_task **head, struct tl_task ***tail)
+int64_t tl_exec_wall_ms(const struct tl_exec *exec)
 {
-    struct tl_task *t = *head;
-    if (t && !(*head = t->next))
-        *tail = head;
+    return exec->conf.env.wall_ms ? exec->conf.env.wall_ms(exec->conf.env.arg) : tl_now_ms();
+}
+
+static void random_bytes(const struct tl_exec *exec, void *bytes, size_t n)
+{
+    if (exec->conf.env.random)
+        exec->conf.env.random(exec->conf.env.arg, bytes, n);
+    else
+        tl_random(bytes, n);
+}
+
+uint32_t tl_exec_random32(const struct tl_exec *exec)
+{
+    uint32_t v;
+    random_bytes(exec, &v, sizeof(v));
+    return v;
+}
+
+struct tl_id tl_exec_new_id(const struct tl_exec *exec)
+{
+    struct tl_id id;
+    random_bytes(exec, id.b, sizeof(id.b));
+    return tl_id_make(id.b, tl_exec_wall_ms(exec));
+}
+
+/* ---- posted functions ---- */
+
+static void push_posted(struct tl_exec *exec, struct tl_task *task)
+{
+    task->next = NULL;
+    *exec->posted_tail = task;
+    exec->posted_tail = &task->next;
+    exec->hungry++;
+    if (exec->sleeping)
+        pthread_cond_signal(&exec->work);
+}
+
+static struct tl_task *pop_posted(struct tl_exec *exec)
+{
+    struct tl_task *t = exec->posted;
+    if (t && !(exec->posted = t->next))
+        exec->posted_tail = &exec->posted;
+    if (t)
+        exec->hungry--;
     return t;
 }
 
-void tl_exec_ready(struct tl_exec *exec, struct tl_task *task)
+void tl_exec_task(struct tl_exec *exec, struct tl_task *task)
 {
     pthread_mutex_lock(&exec->lock);
-    push(&exec->ready_tail, task);
-    pthread_cond_signal(&exec->work);
+    push_posted(exec, task);
     pthread_mutex_unlock(&exec->lock);
 }
 
 struct posted {
     struct tl_task task;
+    struct tl_exec *exec;
     void (*fn)(void *arg);
     void *arg;
 };
@@ -43,6 +88,9 @@ static void run_posted(struct tl_task *task)
 {
     struct posted p = *(struct posted *)task;
     free(task);
+    pthread_mutex_lock(&p.exec->lock);
+    p.exec->nposted--;
+    pthread_mutex_unlock(&p.exec->lock);
     p.fn(p.arg);
 }
 
@@ -51,13 +99,12 @@ int tl_exec_post(struct tl_exec *exec, void (*fn)(void *arg), void *arg)
     struct posted *p = tl_calloc(1, sizeof(*p));
     if (!p)
         return TL_ENOMEM;
-    *p = (struct posted){.task.fn = run_posted, .fn = fn, .arg = arg};
+    *p = (struct posted){.task.fn = run_posted, .exec = exec, .fn = fn, .arg = arg};
     pthread_mutex_lock(&exec->lock);
     bool full = exec->nposted >= TL_POST_MAX || exec->closing;
     if (!full) {
         exec->nposted++;
-        push(&exec->posted_tail, &p->task);
-        pthread_cond_signal(&exec->work);
+        push_posted(exec, &p->task);
     }
     pthread_mutex_unlock(&exec->lock);
     if (full)
@@ -65,70 +112,234 @@ int tl_exec_post(struct tl_exec *exec, void (*fn)(void *arg), void *arg)
     return full ? TL_EAGAIN : 0;
 }
 
-static void *work(void *arg)
+/* ---- who is served next ---- */
+
+static unsigned queue_of(const struct tl_run *run)
 {
-    struct tl_exec *exec = arg;
+    return (unsigned)(TL_PRIORITY_HIGH - run->root->priority);
+}
+
+void tl_exec_list(struct tl_run *run, enum tl_op_class cls)
+{
+    struct tl_exec *exec = run->exec;
+    struct tl_flow *f = run->flow;
     pthread_mutex_lock(&exec->lock);
-    for (;;) {
-        struct tl_task *t = pop(&exec->posted, &exec->posted_tail);
-        if (t)
-            exec->nposted--;
+    if (!run->ready[cls].listed) {
+        unsigned q = queue_of(run);
+        tl_run_ref(run);
+        run->ready[cls].listed = true;
+        run->ready[cls].next_run = NULL;
+        if (f->tail[cls][q])
+            f->tail[cls][q]->ready[cls].next_run = run;
         else
-            t = pop(&exec->ready, &exec->ready_tail);
-        if (!t && exec->closing)
-            break;
-        if (!t) {
-            pthread_cond_wait(&exec->work, &exec->lock);
+            f->head[cls][q] = run;
+        f->tail[cls][q] = run;
+        if (f->listed[cls]++ == 0 && f->used_us[cls] < exec->now_us[cls] - CREDIT_US)
+            f->used_us[cls] = exec->now_us[cls] - CREDIT_US;
+        exec->listed[cls]++;
+        exec->hungry += cls == TL_CLASS_CPU;
+        if (exec->sleeping)
+            pthread_cond_signal(&exec->work);
+    }
+    pthread_mutex_unlock(&exec->lock);
+}
+
+/* Organisations with live runs are few enough to look at each. */
+static struct tl_flow *neediest(struct tl_exec *exec, enum tl_op_class cls, const struct tl_flow *but)
+{
+    struct tl_flow *best = NULL;
+    for (struct tl_flow *f = exec->flows; f; f = f->next)
+        if (f != but && f->listed[cls] && (!best || f->used_us[cls] < best->used_us[cls]))
+            best = f;
+    return best;
+}
+
+static struct tl_run *take_run(struct tl_exec *exec, struct tl_flow *f, enum tl_op_class cls)
+{
+    unsigned q = 0;
+    while (!f->head[cls][q])
+        q++;
+    struct tl_run *run = f->head[cls][q];
+    if (!(f->head[cls][q] = run->ready[cls].next_run))
+        f->tail[cls][q] = NULL;
+    run->ready[cls].listed = false;
+    f->listed[cls]--;
+    exec->listed[cls]--;
+    exec->hungry -= cls == TL_CLASS_CPU;
+    return run;
+}
+
+/* A run with ready nodes in a class that has a place free, which is then taken. Those that only hand work on go first: it takes long, and no thread. */
+static struct tl_run *pick(struct tl_exec *exec, enum tl_op_class *ret)
+{
+    static const enum tl_op_class order[] = {TL_CLASS_NET, TL_CLASS_MEDIA, TL_CLASS_CPU};
+    for (size_t i = 0; i < TL_ARRAY_LEN(order); i++) {
+        enum tl_op_class cls = order[i];
+        if (!exec->listed[cls] || exec->busy[cls] >= exec->conf.places[cls])
             continue;
+        struct tl_flow *f = neediest(exec, cls, NULL);
+        exec->now_us[cls] = f->used_us[cls];
+        exec->busy[cls]++;
+        *ret = cls;
+        return take_run(exec, f, cls);
+    }
+    return NULL;
+}
+
+static bool another_waits(const struct tl_flow *f, const struct tl_run *run, int64_t us)
+{
+    unsigned mine = queue_of(run);
+    for (unsigned q = 0; q < mine; q++)
+        if (f->head[TL_CLASS_CPU][q])
+            return true;
+    const struct tl_run *first = f->head[TL_CLASS_CPU][mine];
+    return us > TURN_US && first && (first != run || first->ready[TL_CLASS_CPU].next_run);
+}
+
+bool tl_exec_must_yield(struct tl_run *run, int64_t us, uint32_t nodes)
+{
+    struct tl_exec *exec = run->exec;
+    pthread_mutex_lock(&exec->lock);
+    double used = run->flow->used_us[TL_CLASS_CPU] + (double)(us > nodes ? us : nodes);
+    bool yield = exec->posted || another_waits(run->flow, run, us);
+    if (!yield) {
+        const struct tl_flow *other = neediest(exec, TL_CLASS_CPU, run->flow);
+        yield = other && other->used_us[TL_CLASS_CPU] <= used;
+    }
+    yield &= !exec->sleeping;
+    pthread_mutex_unlock(&exec->lock);
+    return yield;
+}
+
+static void charge(struct tl_exec *exec, struct tl_flow *f, enum tl_op_class cls, int64_t us, uint32_t nodes)
+{
+    f->used_us[cls] += (double)(us > nodes ? us : nodes);
+    exec->busy[cls]--;
+    if (exec->listed[cls] && exec->sleeping)
+        pthread_cond_signal(&exec->work);
+}
+
+void tl_exec_leave_place(struct tl_run *run, enum tl_op_class cls, int64_t us)
+{
+    pthread_mutex_lock(&run->exec->lock);
+    charge(run->exec, run->flow, cls, us, 1);
+    pthread_mutex_unlock(&run->exec->lock);
+}
+
+struct tl_flow *tl_exec_flow(struct tl_exec *exec, const char *org)
+{
+    size_t len = strlen(org) + 1;
+    pthread_mutex_lock(&exec->lock);
+    struct tl_flow *f = exec->flows;
+    while (f && strcmp(f->org, org) != 0)
+        f = f->next;
+    if (!f && (f = tl_calloc(1, sizeof(*f) + len))) {
+        memcpy(f->org, org, len);
+        f->next = exec->flows;
+        exec->flows = f;
+    }
+    if (f)
+        f->runs++;
+    pthread_mutex_unlock(&exec->lock);
+    return f;
+}
+
+/* What an organisation has had is remembered while it is ahead of the others. */
+static bool forgettable(const struct tl_exec *exec, const struct tl_flow *f)
+{
+    bool ahead = false;
+    for (int c = 0; c < TL_CLASS_COUNT; c++)
+        ahead |= f->used_us[c] > exec->now_us[c];
+    return !f->runs && (!ahead || exec->closing);
+}
+
+void tl_exec_leave_flow(struct tl_exec *exec, struct tl_flow *flow)
+{
+    if (!flow)
+        return;
+    pthread_mutex_lock(&exec->lock);
+    flow->runs--;
+    for (struct tl_flow **at = &exec->flows; *at;) {
+        struct tl_flow *f = *at;
+        if (forgettable(exec, f)) {
+            *at = f->next;
+            free(f);
+        } else {
+            at = &f->next;
         }
-        exec->running++;
+    }
+    pthread_mutex_unlock(&exec->lock);
+}
+
+/* ---- threads ---- */
+
+/* Does one piece of work, exec->lock held. False where there is none. */
+static bool work_once(struct tl_exec *exec, struct tl_op_ctx **spare)
+{
+    struct tl_task *t = pop_posted(exec);
+    if (t) {
         pthread_mutex_unlock(&exec->lock);
         t->fn(t);
         pthread_mutex_lock(&exec->lock);
-        exec->running--;
+        return true;
     }
+    enum tl_op_class cls;
+    struct tl_run *run = pick(exec, &cls);
+    if (!run)
+        return false;
     pthread_mutex_unlock(&exec->lock);
-    return NULL;
-}
-
-void tl_exec_flush_later(struct tl_exec *exec, struct tl_journal *journal)
-{
+    int64_t began = tl_exec_mono_us(exec);
+    bool kept = false;
+    uint32_t nodes = tl_run_slice(run, cls, spare, &kept);
+    int64_t us = tl_exec_mono_us(exec) - began;
+    if (!kept) {
+        pthread_mutex_lock(&exec->lock);
+        charge(exec, run->flow, cls, us, nodes);
+        pthread_mutex_unlock(&exec->lock);
+    }
+    tl_run_unref(run);
     pthread_mutex_lock(&exec->lock);
-    journal->next_timed = NULL;
-    *exec->timed_tail = journal;
-    exec->timed_tail = &journal->next_timed;
-    pthread_cond_signal(&exec->timer_wake);
-    pthread_mutex_unlock(&exec->lock);
+    return true;
 }
 
-/* Every delay has the same length, so the list is in the order of the due times. */
-static void *keep_time(void *arg)
+static void *work(void *arg)
 {
     struct tl_exec *exec = arg;
+    struct tl_op_ctx *spare = NULL;
     pthread_mutex_lock(&exec->lock);
-    while (!exec->closing || exec->timed) {
-        struct tl_journal *j = exec->timed;
-        int64_t wait_us = j ? j->due_us - tl_mono_us() : -1;
-        if (!j) {
-            pthread_cond_wait(&exec->timer_wake, &exec->lock);
-        } else if (wait_us > 0 && !exec->closing) {
-            struct timespec t;
-            clock_gettime(CLOCK_MONOTONIC, &t);
-            int64_t ns = t.tv_nsec + wait_us * 1000;
-            t.tv_sec += ns / 1000000000;
-            t.tv_nsec = ns % 1000000000;
-            pthread_cond_timedwait(&exec->timer_wake, &exec->lock, &t);
-        } else {
-            if (!(exec->timed = j->next_timed))
-                exec->timed_tail = &exec->timed;
-            pthread_mutex_unlock(&exec->lock);
-            tl_journal_flush(j);
-            pthread_mutex_lock(&exec->lock);
-        }
+    while (work_once(exec, &spare) || !exec->closing) {
+        if (exec->posted || exec->closing)
+            continue;
+        bool idle = true;
+        for (int c = 0; c < TL_CLASS_COUNT; c++)
+            idle &= !exec->listed[c] || exec->busy[c] >= exec->conf.places[c];
+        if (!idle)
+            continue;
+        exec->sleeping++;
+        pthread_cond_wait(&exec->work, &exec->lock);
+        exec->sleeping--;
     }
     pthread_mutex_unlock(&exec->lock);
+    free(spare);
     return NULL;
 }
+
+bool tl_exec_step(struct tl_exec *exec)
+{
+    if (tl_timers_fire(exec->timers))
+        return true;
+    pthread_mutex_lock(&exec->lock);
+    bool worked = work_once(exec, &exec->spare);
+    pthread_mutex_unlock(&exec->lock);
+    return worked;
+}
+
+int64_t tl_exec_next_due(struct tl_exec *exec)
+{
+    return tl_timers_next(exec->timers);
+}
+
+/* ---- live runs ---- */
 
 static struct tl_run **bucket(struct tl_exec *exec, const struct tl_id *id)
 {
@@ -159,24 +370,6 @@ void tl_exec_add_live(struct tl_exec *exec, struct tl_run *run)
     pthread_mutex_unlock(&exec->lock);
 }
 
-void tl_exec_remove_live(struct tl_exec *exec, struct tl_run *run)
-{
-    pthread_mutex_lock(&exec->lock);
-    struct tl_run **at = bucket(exec, &run->id);
-    while (*at && *at != run)
-        at = &(*at)->next_live;
-    bool found = *at == run;
-    if (found) {
-        *at = run->next_live;
-        exec->nlive--;
-        exec->live_nodes -= run->plan->nwanted;
-        pthread_cond_broadcast(&exec->idle);
-    }
-    pthread_mutex_unlock(&exec->lock);
-    if (found)
-        tl_run_unref(run);
-}
-
 bool tl_exec_has_room(struct tl_exec *exec, uint32_t nodes)
 {
     pthread_mutex_lock(&exec->lock);
@@ -185,28 +378,67 @@ bool tl_exec_has_room(struct tl_exec *exec, uint32_t nodes)
     return room;
 }
 
+/* Nothing may be freed while someone still comes back. */
+static void tell_idle(struct tl_exec *exec)
+{
+    if (!exec->nlive && !exec->ncommits)
+        pthread_cond_broadcast(&exec->idle);
+}
+
+void tl_exec_remove_live(struct tl_exec *exec, struct tl_run *run)
+{
+    pthread_mutex_lock(&exec->lock);
+    struct tl_run **at = bucket(exec, &run->id);
+    while (*at && *at != run)
+        at = &(*at)->next_live;
+    bool was = *at == run;
+    if (was) {
+        *at = run->next_live;
+        exec->nlive--;
+        exec->live_nodes -= run->plan->nwanted;
+        tell_idle(exec);
+    }
+    pthread_mutex_unlock(&exec->lock);
+    if (was)
+        tl_run_unref(run);
+}
+
 void tl_exec_commits(struct tl_exec *exec, int more)
 {
     pthread_mutex_lock(&exec->lock);
     exec->ncommits += (size_t)more;
-    if (!exec->ncommits)
-        pthread_cond_broadcast(&exec->idle);
+    tell_idle(exec);
     pthread_mutex_unlock(&exec->lock);
+}
+
+/* ---- beginning and end ---- */
+
+static int64_t clock_of(void *arg)
+{
+    return tl_exec_mono_us(arg);
 }
 
 static int start_threads(struct tl_exec *exec)
 {
-    unsigned want = exec->conf.threads ? exec->conf.threads : (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
-    exec->threads = tl_calloc(want, sizeof(*exec->threads));
-    if (!exec->threads)
-        return TL_ENOMEM;
-    for (; exec->nthreads < want; exec->nthreads++)
-        if (pthread_create(&exec->threads[exec->nthreads], NULL, work, exec) != 0)
-            return TL_EAGAIN;
-    if (pthread_create(&exec->timer, NULL, keep_time, exec) != 0)
-        return TL_EAGAIN;
-    exec->timer_started = true;
-    return 0;
+    unsigned n = exec->conf.threads;
+    if (!n) {
+        long cores = sysconf(_SC_NPROCESSORS_ONLN);
+        n = cores > 0 ? (unsigned)cores : 1;
+    }
+    static const unsigned usual[TL_CLASS_COUNT] = {0, TL_MEDIA_PLACES, TL_NET_PLACES};
+    for (int c = 0; c < TL_CLASS_COUNT; c++)
+        if (!exec->conf.places[c])
+            exec->conf.places[c] = usual[c] ? usual[c] : n;
+    int err = tl_timers_new(clock_of, exec, exec->conf.manual, &exec->timers);
+    if (err || exec->conf.manual)
+        return err;
+    exec->threads = tl_calloc(n, sizeof(*exec->threads));
+    for (unsigned i = 0; exec->threads && i < n; i++) {
+        if (pthread_create(&exec->threads[i], NULL, work, exec) != 0)
+            return TL_ENOMEM;
+        exec->nthreads++;
+    }
+    return exec->threads ? 0 : TL_ENOMEM;
 }
 
 int tl_exec_new(const struct tl_exec_conf *conf, struct tl_exec **ret)
@@ -217,17 +449,16 @@ int tl_exec_new(const struct tl_exec_conf *conf, struct tl_exec **ret)
         return TL_ENOMEM;
     exec->conf = *conf;
     exec->posted_tail = &exec->posted;
-    exec->ready_tail = &exec->ready;
-    exec->timed_tail = &exec->timed;
     pthread_mutex_init(&exec->lock, NULL);
     pthread_cond_init(&exec->work, NULL);
     pthread_condattr_t mono;
     pthread_condattr_init(&mono);
     pthread_condattr_setclock(&mono, CLOCK_MONOTONIC);
     pthread_cond_init(&exec->idle, &mono);
-    pthread_cond_init(&exec->timer_wake, &mono);
     pthread_condattr_destroy(&mono);
-    int err = start_threads(exec);
+    int err = tl_asks_new(exec, &exec->asks);
+    if (!err)
+        err = start_threads(exec);
     if (err) {
         tl_exec_free(exec);
         return err;
@@ -256,32 +487,48 @@ static void suspend_all(struct tl_exec *exec)
     free(runs);
 }
 
+/* Waits until no run lives and no commit is under way; a manual executor works them off. */
+static bool wait_idle(struct tl_exec *exec)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += CLOSE_S;
+    while (exec->conf.manual && tl_exec_step(exec)) {
+    }
+    pthread_mutex_lock(&exec->lock);
+    while (!exec->conf.manual && (exec->nlive || exec->ncommits) &&
+           pthread_cond_timedwait(&exec->idle, &exec->lock, &until) != ETIMEDOUT) {
+    }
+    bool idle = !exec->nlive && !exec->ncommits;
+    exec->closing = true;
+    pthread_cond_broadcast(&exec->work);
+    pthread_mutex_unlock(&exec->lock);
+    return idle;
+}
+
 void tl_exec_free(struct tl_exec *exec)
 {
     if (!exec)
         return;
     suspend_all(exec);
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += 10;
-    pthread_mutex_lock(&exec->lock);
-    while ((exec->nlive || exec->ncommits) && pthread_cond_timedwait(&exec->idle, &exec->lock, &until) != ETIMEDOUT) {
-    }
-    bool stuck = exec->nlive || exec->ncommits; /* an op does not let go: its context must stay */
-    exec->closing = true;
-    pthread_cond_broadcast(&exec->work);
-    pthread_cond_broadcast(&exec->timer_wake);
-    pthread_mutex_unlock(&exec->lock);
+    bool idle = wait_idle(exec);
     for (unsigned i = 0; i < exec->nthreads; i++)
         pthread_join(exec->threads[i], NULL);
-    if (exec->timer_started)
-        pthread_join(exec->timer, NULL);
-    if (stuck)
-        return;
+    while (exec->conf.manual && tl_exec_step(exec)) {
+    }
+    if (!idle && !exec->conf.manual)
+        return; /* an op does not let go: its context must stay, and what it will call */
+    tl_timers_free(exec->timers);
+    tl_asks_free(exec->asks);
+    while (exec->flows) {
+        struct tl_flow *f = exec->flows;
+        exec->flows = f->next;
+        free(f);
+    }
+    free(exec->spare);
     free(exec->threads);
     pthread_cond_destroy(&exec->work);
     pthread_cond_destroy(&exec->idle);
-    pthread_cond_destroy(&exec->timer_wake);
     pthread_mutex_destroy(&exec->lock);
     free(exec);
 }

@@ -1,6 +1,6 @@
-/* The journal of a run: events are made under the run's lock, committed together with the record and the results they tell of, and
- * only then published. At most one commit of a run is under way; what happens meanwhile goes into the next one, so a busy run's events grow
- * larger, not more. */
+/* The journal of a run: events are made under its lock, committed together with the record and the results they tell of, and only then
+ * published. At most one commit of a run is under way; what happens meanwhile goes into the next one, so a busy run's events grow larger, not more. (The
+ * last one alone may follow the very first before that has come back: commits keep their order.) */
 #include "base/err.h"
 #include "base/json.h"
 #include "base/mem.h"
@@ -12,7 +12,50 @@
 
 enum {
     PROGRESS_EVERY_US = 50 * 1000,
-    PARTIAL_BYTES = 512 * 1024 /* of outputs in one run.partial, where a single node has no more */
+    PARTIAL_BYTES = 512 * 1024, /* of outputs in one run.partial, where a single node has no more */
+    SMALL_BATCH = 64,           /* changes and results; more are put into words on an executor thread, not the writer's */
+};
+
+/* What became of a node since the last run.progress. */
+struct change {
+    struct tl_run *run; /* a reference */
+    uint32_t node;
+    float progress;
+    uint8_t status;
+    bool cached;
+    char *more; /* further fields as text: ,"message":"…" */
+};
+
+struct wait {
+    char *step;
+    json_t *what;
+};
+
+struct tl_journal {
+    struct tl_run *run;
+    pthread_mutex_t lock; /* all below */
+    uint64_t seq;         /* of the last event made */
+    unsigned committing;
+    bool wants_flush, start_due, failed, flushing; /* flushing: a task for it is queued */
+    bool closed;                                   /* the terminal event has been made, or none will be */
+    char *message;
+    const char *end_status;
+    char *end_payload;
+    size_t end_len;
+    struct tl_str *partials; /* lists of {"node","outputs","cached"}, one for each run.partial to come */
+    size_t npartials, partials_cap;
+    struct tl_kept *kept; /* results to be stored with the next commit */
+    size_t nkept;
+    struct change *changes;
+    size_t nchanges, changes_cap;
+    struct wait *waits;
+    size_t nwaits, waits_cap;
+    double done; /* sum of the outermost nodes' progress */
+    uint32_t ndone;
+    double percent;
+    int64_t last_progress_us;
+    struct tl_timer timer; /* for the run.progress that must wait; holds a reference while armed */
+    struct tl_task flush_task;
 };
 
 struct batch {
@@ -26,15 +69,16 @@ struct batch {
 
 int tl_journal_new(struct tl_run *run, uint64_t seq, bool started)
 {
-    struct tl_journal *j = tl_calloc(1, sizeof(*j));
+    struct tl_journal *j = run->journal = tl_calloc(1, sizeof(*j));
     if (!j)
         return TL_ENOMEM;
+    pthread_mutex_init(&j->lock, NULL);
     j->run = run;
     j->seq = seq;
     j->start_due = !started;
-    j->dirty = tl_calloc(run->plan->nnodes, sizeof(*j->dirty));
-    run->journal = j;
-    return j->dirty ? 0 : TL_ENOMEM;
+    j->committing = !run->durable; /* its first commit */
+    j->last_progress_us = INT64_MIN / 2;
+    return 0;
 }
 
 static void free_kept(struct tl_kept *k)
@@ -47,15 +91,45 @@ static void free_kept(struct tl_kept *k)
     }
 }
 
+static void drop_changes(struct tl_journal *j)
+{
+    for (size_t i = 0; i < j->nchanges; i++) {
+        if (j->changes[i].run != j->run)
+            tl_run_unref(j->changes[i].run);
+        free(j->changes[i].more);
+    }
+    j->nchanges = 0;
+}
+
+static void drop_partials(struct tl_journal *j)
+{
+    for (size_t i = 0; i < j->npartials; i++)
+        tl_str_clear(&j->partials[i]);
+    j->npartials = 0;
+}
+
+static void drop_wait(struct tl_journal *j, size_t i)
+{
+    free(j->waits[i].step);
+    json_decref(j->waits[i].what);
+    j->waits[i] = j->waits[--j->nwaits];
+}
+
 void tl_journal_free(struct tl_journal *j)
 {
     if (!j)
         return;
+    drop_changes(j);
+    drop_partials(j);
+    while (j->nwaits)
+        drop_wait(j, 0);
+    free(j->changes);
+    free(j->partials);
+    free(j->waits);
     free(j->message);
-    json_decref(j->end_payload);
-    json_decref(j->results);
+    free(j->end_payload);
     free_kept(j->kept);
-    free(j->dirty);
+    pthread_mutex_destroy(&j->lock);
     free(j);
 }
 
@@ -72,73 +146,117 @@ static void free_batch(struct batch *b)
     tl_exec_commits(exec, -1);
 }
 
-char *tl_journal_event_text(const char *run_id, uint64_t seq, const char *type, json_t *payload)
+/* ---- texts ---- */
+
+char *tl_journal_event_text(const struct tl_run *run, uint64_t seq, const char *type, const char *payload,
+                            size_t payload_len, size_t *ret_len)
 {
-    char id[TL_ID_TEXT + 24], ts[TL_TIME_TEXT];
-    snprintf(id, sizeof(id), "%s:%llu", run_id, (unsigned long long)seq);
-    tl_time_text(tl_now_ms(), ts);
-    TL_AUTO_JSON json_t *e = json_pack("{s:s,s:s,s:s,s:I,s:s,s:o}", "event_id", id, "run_id", run_id, "type", type,
-                                       "seq", (json_int_t)seq, "ts", ts, "payload", payload);
-    return e ? tl_json_text(e) : NULL;
+    char ts[TL_TIME_TEXT];
+    struct tl_str s = {0};
+    tl_time_text(tl_exec_wall_ms(run->exec), ts);
+    tl_str_printf(&s, "{\"event_id\":\"%s:%llu\",\"run_id\":\"%s\",\"type\":\"%s\",\"seq\":%llu,\"ts\":\"%s\",\"payload\":",
+                  run->id_text, (unsigned long long)seq, run->id_text, type, (unsigned long long)seq, ts);
+    tl_str_add(&s, payload, payload_len);
+    tl_str_puts(&s, "}");
+    *ret_len = s.len;
+    return tl_str_take(&s);
 }
 
-static int add_event(struct batch *b, struct tl_journal *j, const char *type, json_t *payload)
+static int add_event(struct batch *b, struct tl_journal *j, const char *type, const char *payload, size_t len)
 {
-    char *text = payload ? tl_journal_event_text(j->run->id_text, j->seq + 1, type, payload) : NULL;
-    if (!text || tl_grow(&b->events, &b->cap, b->nevents + 1, sizeof(*b->events)) < 0) {
-        free(text);
+    if (tl_grow(&b->events, &b->cap, b->nevents + 1, sizeof(*b->events)) < 0)
         return TL_ENOMEM;
-    }
-    b->events[b->nevents++] = (struct tl_event){.seq = ++j->seq, .text = text};
+    struct tl_event *e = &b->events[b->nevents];
+    e->text = tl_journal_event_text(j->run, j->seq + 1, type, payload, len, &e->len);
+    if (!e->text)
+        return TL_ENOMEM;
+    e->seq = ++j->seq;
+    b->nevents++;
     return 0;
 }
 
-static const char *const status_names[] = {"queued", "running", "done", "failed", "cancelled", "skipped"};
+static const char *const status_names[] = {"queued", "running", "waiting", "done", "failed", "cancelled", "skipped"};
 
 static double round1(double v)
 {
     return floor(v * 10 + 1e-9) / 10;
 }
 
-static json_t *progress_payload(struct tl_journal *j)
+static void add_id(struct tl_str *s, const struct tl_run *run, uint32_t node)
 {
-    struct tl_run *run = j->run;
-    double pct = run->plan->nwanted ? round1(100.0 * run->progress / run->plan->nwanted) : 100;
+    const char *id = run->plan->nodes[node].id;
+    if (!run->prefix) {
+        tl_json_add_text(s, id, strlen(id));
+        return;
+    }
+    TL_AUTO_FREE char *step = tl_run_step_id(run, node);
+    if (step)
+        tl_json_add_text(s, step, strlen(step));
+    else
+        s->err = TL_ENOMEM;
+}
+
+static void add_change(struct tl_str *s, const struct change *c)
+{
+    tl_str_puts(s, "{\"id\":");
+    add_id(s, c->run, c->node);
+    tl_str_puts(s, ",\"status\":\"");
+    tl_str_puts(s, status_names[c->status]);
+    tl_str_puts(s, "\"");
+    if (c->status == TL_NODE_RUNNING) {
+        tl_str_puts(s, ",\"progress\":");
+        tl_json_add_number(s, round1(100.0 * (double)c->progress));
+    }
+    if (c->more)
+        tl_str_puts(s, c->more);
+    tl_str_puts(s, c->cached ? ",\"cached\":true}" : "}");
+}
+
+static int add_progress(struct batch *b, struct tl_journal *j)
+{
+    uint32_t wanted = j->run->plan->nwanted;
+    double pct = wanted ? round1(100.0 * j->done / wanted) : 100;
     if (pct > j->percent)
         j->percent = pct;
-    json_t *nodes = json_array();
-    for (uint32_t k = 0; k < j->ndirty; k++) {
-        struct tl_node_state *s = &run->nodes[j->dirty[k]];
-        s->dirty = false;
-        json_t *n = json_pack("{s:s,s:s}", "id", run->plan->nodes[j->dirty[k]].id, "status", status_names[s->status]);
-        if (s->status == TL_NODE_RUNNING)
-            json_object_set_new(n, "progress", json_real(round1(100.0 * (double)s->progress)));
-        if (s->status == TL_NODE_RUNNING && s->message)
-            json_object_set_new(n, "message", json_string(s->message));
-        if (s->cached)
-            json_object_set_new(n, "cached", json_true());
-        json_array_append_new(nodes, n);
-    }
-    j->ndirty = 0;
     char counted[64];
-    snprintf(counted, sizeof(counted), "%u of %u nodes", run->ndone, run->plan->nwanted);
-    json_t *p = json_pack("{s:f,s:s,s:o}", "progress", j->percent, "message", j->message ? j->message : counted,
-                          "nodes", nodes);
+    snprintf(counted, sizeof(counted), "%u of %u nodes", j->ndone, wanted);
+    const char *message = j->message ? j->message : counted;
+    struct tl_str s = {0};
+    tl_str_puts(&s, "{\"progress\":");
+    tl_json_add_number(&s, j->percent);
+    tl_str_puts(&s, ",\"message\":");
+    tl_json_add_text(&s, message, strlen(message));
+    tl_str_puts(&s, ",\"nodes\":[");
+    for (size_t i = 0; i < j->nchanges; i++) {
+        if (i)
+            tl_str_puts(&s, ",");
+        add_change(&s, &j->changes[i]);
+    }
+    tl_str_puts(&s, "]}");
+    drop_changes(j);
     free(j->message);
     j->message = NULL;
-    return p;
+    int err = s.err ? TL_ENOMEM : add_event(b, j, "run.progress", s.data, s.len);
+    tl_str_clear(&s);
+    return err;
 }
 
-static const char *record_status(const struct tl_journal *j)
+static json_t *waiting_list(const struct tl_journal *j)
 {
-    return j->end_status ? j->end_status : j->start_due ? "queued" : "running";
+    json_t *list = json_array();
+    for (size_t i = 0; list && i < j->nwaits; i++) {
+        json_t *w = json_pack("{s:s}", "node", j->waits[i].step);
+        json_object_update_missing(w, j->waits[i].what);
+        json_array_append_new(list, w);
+    }
+    return list;
 }
 
-char *tl_journal_record_text(struct tl_run *run, const char *status, double progress, uint64_t seq, bool ended)
+static char *record_text(struct tl_run *run, const char *status, double progress, uint64_t seq, bool ended)
 {
     char created[TL_TIME_TEXT], now[TL_TIME_TEXT], started[TL_TIME_TEXT];
     tl_time_text(run->created_ms, created);
-    tl_time_text(tl_now_ms(), now);
+    tl_time_text(tl_exec_wall_ms(run->exec), now);
     TL_AUTO_JSON json_t *r =
         json_pack("{s:s,s:s,s:s,s:s,s:s,s:f,s:s,s:s,s:I,s:s,s:i}", "id", run->id_text, "org", run->org, "sub", run->sub,
                   "kind", run->kind, "status", status, "progress", progress, "created_at", created, "updated_at", now,
@@ -151,105 +269,194 @@ char *tl_journal_record_text(struct tl_run *run, const char *status, double prog
     }
     if (ended)
         json_object_set_new(r, "ended_at", json_string(now));
+    if (run->priority)
+        json_object_set_new(r, "priority", json_integer(run->priority));
+    if (run->budget.tokens)
+        json_object_set_new(r, "budget_tokens", json_integer((json_int_t)run->budget.tokens));
+    if (run->budget.cost_usd > 0)
+        json_object_set_new(r, "budget_cost_usd", json_real(run->budget.cost_usd));
+    if (run->journal && run->journal->nwaits && !ended)
+        json_object_set_new(r, "waiting_for", waiting_list(run->journal));
     if (run->meta)
         json_object_update_missing(r, run->meta);
     return tl_json_text(r);
 }
+
+char *tl_journal_first_record(struct tl_run *run)
+{
+    return record_text(run, "queued", 0, 1, false);
+}
+
+/* ---- commits ---- */
 
 int tl_journal_put_event(struct tl_txn *txn, const struct tl_id *run, const struct tl_event *e)
 {
     uint8_t k[TL_ID_LEN + 8];
     memcpy(k, run->b, TL_ID_LEN);
     tl_key_u64(k + TL_ID_LEN, e->seq);
-    return tl_txn_put(txn, TL_TBL_EVENT, k, sizeof(k), e->text, strlen(e->text));
+    return tl_txn_put(txn, TL_TBL_EVENT, k, sizeof(k), e->text, e->len);
+}
+
+struct first_key {
+    uint8_t key[TL_ID_LEN + 32];
+    size_t len;
+};
+
+static int take_key(void *arg, struct tl_bytes key, struct tl_bytes value)
+{
+    struct first_key *f = arg;
+    (void)value;
+    if (key.len > sizeof(f->key))
+        return TL_ECORRUPT;
+    memcpy(f->key, key.data, key.len);
+    f->len = key.len;
+    return 1;
+}
+
+/* What only a run that goes on after a crash would ask for. */
+static int forget(struct tl_txn *txn, const struct tl_id *id, enum tl_table table)
+{
+    for (;;) {
+        struct first_key f = {0};
+        int err = tl_txn_scan(txn, &(struct tl_scan){.table = table, .prefix = id->b, .prefix_len = TL_ID_LEN}, take_key, &f);
+        if (err <= 0)
+            return err;
+        err = tl_txn_del(txn, table, f.key, f.len);
+        if (err < 0)
+            return err;
+    }
+}
+
+static int put_end(struct tl_txn *txn, const struct tl_id *id)
+{
+    int err = tl_txn_del(txn, TL_TBL_RUN_LIVE, id->b, TL_ID_LEN);
+    if (!err || err == TL_ENOTFOUND)
+        err = forget(txn, id, TL_TBL_MARK);
+    return err;
 }
 
 static int put_batch(struct tl_txn *txn, void *arg)
 {
     const struct batch *b = arg;
     const struct tl_id *id = &b->run->id;
-    int err = tl_txn_put(txn, TL_TBL_RUN, id->b, TL_ID_LEN, b->record, strlen(b->record));
+    struct tl_bytes there;
+    int err = tl_txn_get(txn, TL_TBL_RUN, id->b, TL_ID_LEN, &there); /* its first commit may have failed */
+    if (!err)
+        err = tl_txn_put(txn, TL_TBL_RUN, id->b, TL_ID_LEN, b->record, strlen(b->record));
     for (size_t i = 0; !err && i < b->nevents; i++)
         err = tl_journal_put_event(txn, id, &b->events[i]);
     for (const struct tl_kept *k = b->kept; !err && k; k = k->next)
         err = tl_result_put(txn, b->run->org, k);
-    if (!err && b->end) {
-        err = tl_txn_del(txn, TL_TBL_RUN_LIVE, id->b, TL_ID_LEN);
-        err = err == TL_ENOTFOUND ? 0 : err;
-    }
-    return err;
+    return !err && b->end ? put_end(txn, id) : err;
 }
 
-static void flush_now(struct tl_journal *j);
+static void flush_or_hand_on(struct tl_journal *j);
 
-static void batch_done(void *arg, int err)
+/* The common part of a commit that has come back; j->lock held, and let go on return. */
+static void came_back(struct tl_journal *j, int err)
 {
-    struct batch *b = arg;
-    struct tl_run *run = b->run;
-    struct tl_journal *j = run->journal;
-    const struct tl_exec_conf *conf = &run->exec->conf;
-    if (!err && conf->notify && b->nevents)
-        conf->notify(conf->arg, &run->id, b->events[b->nevents - 1].seq, b->end);
-    pthread_mutex_lock(&run->lock);
-    j->committing = false;
+    struct tl_run *run = j->run;
+    j->committing--;
     if (err)
         j->failed = true;
     else if (j->wants_flush)
-        flush_now(j);
-    bool drop = b->end || (j->failed && run->ended);
-    pthread_mutex_unlock(&run->lock);
+        flush_or_hand_on(j);
+    bool drop = j->failed && j->end_status && !j->closed;
+    pthread_mutex_unlock(&j->lock);
     /* A run that cannot be written stops here and goes on at the next start. */
     if (err)
         tl_run_stop(run, err, NULL, NULL);
     if (drop)
         tl_exec_remove_live(run->exec, run);
+}
+
+static void batch_done(void *arg, int err)
+{
+    struct batch *b = arg;
+    struct tl_run *run = b->run;
+    const struct tl_exec_conf *conf = &run->exec->conf;
+    if (!err && conf->notify && b->nevents)
+        conf->notify(conf->arg, &run->id, b->events[b->nevents - 1].seq, b->end);
+    pthread_mutex_lock(&run->journal->lock);
+    came_back(run->journal, err);
+    if (b->end)
+        tl_exec_remove_live(run->exec, run);
     free_batch(b);
+}
+
+void tl_journal_first_done(struct tl_run *run, int err)
+{
+    pthread_mutex_lock(&run->journal->lock);
+    came_back(run->journal, err);
+    if (!err)
+        tl_run_durable(run);
+}
+
+static const char *record_status(const struct tl_journal *j)
+{
+    return j->end_status ? j->end_status : j->start_due ? "queued" : "running";
+}
+
+static int add_partials(struct batch *b, struct tl_journal *j)
+{
+    int err = 0;
+    for (size_t i = 0; !err && i < j->npartials; i++) {
+        tl_str_puts(&j->partials[i], "]}");
+        err = j->partials[i].err ? TL_ENOMEM : add_event(b, j, "run.partial", j->partials[i].data, j->partials[i].len);
+    }
+    drop_partials(j);
+    return err;
 }
 
 static int fill_batch(struct batch *b, struct tl_journal *j, int64_t now)
 {
     int err = 0;
+    bool last = j->end_payload != NULL;
     if (j->start_due) {
         j->start_due = false;
-        err = add_event(b, j, "run.started", json_object());
+        err = add_event(b, j, "run.started", "{}", 2);
     }
-    bool due = now - j->last_progress_us >= PROGRESS_EVERY_US || j->end_payload;
-    if (!err && due && (j->ndirty || j->message)) {
+    bool due = now - j->last_progress_us >= PROGRESS_EVERY_US || last;
+    if (!err && due && (j->nchanges || j->message)) {
         j->last_progress_us = now;
-        err = add_event(b, j, "run.progress", progress_payload(j));
+        err = add_progress(b, j);
     }
-    for (size_t i = 0; !err && i < json_array_size(j->results); i++)
-        err = add_event(b, j, "run.partial", json_pack("{s:O}", "results", json_array_get(j->results, i)));
-    json_decref(j->results);
-    j->results = NULL;
-    if (!err && j->end_payload) {
+    if (!err)
+        err = add_partials(b, j);
+    if (!err && last) {
         char type[32];
-        snprintf(type, sizeof(type), "run.%s", strcmp(j->end_status, "done") == 0 ? "completed" : j->end_status);
-        err = add_event(b, j, type, json_incref(j->end_payload));
-        if (strcmp(j->end_status, "done") == 0)
+        bool done = strcmp(j->end_status, "done") == 0;
+        snprintf(type, sizeof(type), "run.%s", done ? "completed" : j->end_status);
+        err = add_event(b, j, type, j->end_payload, j->end_len);
+        if (done)
             j->percent = 100;
     }
     b->kept = j->kept;
     j->kept = NULL;
-    b->end = j->end_payload != NULL;
-    b->record = err ? NULL : tl_journal_record_text(j->run, record_status(j), j->percent, j->seq, b->end);
+    j->nkept = 0;
+    b->end = last;
+    b->record = err ? NULL : record_text(j->run, record_status(j), j->percent, j->seq, b->end);
     return b->record ? 0 : TL_ENOMEM;
 }
+
+static void flush_late(struct tl_timer *timer);
 
 /* The run.progress that must wait. */
 static void flush_soon(struct tl_journal *j, int64_t now)
 {
-    if (j->scheduled || j->closed)
+    if (j->timer.place || j->closed)
         return;
-    j->scheduled = true;
-    j->due_us = now + PROGRESS_EVERY_US;
+    j->timer.due_us = (now > j->last_progress_us + PROGRESS_EVERY_US ? now : j->last_progress_us) + PROGRESS_EVERY_US;
+    j->timer.fn = flush_late;
     tl_run_ref(j->run);
-    tl_exec_flush_later(j->run->exec, j);
+    if (tl_timers_arm(j->run->exec->timers, &j->timer) < 0)
+        tl_run_unref(j->run);
 }
 
-/* With run->lock held and nothing committing. */
+/* j->lock held, and no commit under way but perhaps the first. */
 static void flush_now(struct tl_journal *j)
 {
+    struct tl_exec *exec = j->run->exec;
     struct batch *b = tl_calloc(1, sizeof(*b));
     j->wants_flush = false;
     if (!b) {
@@ -257,17 +464,47 @@ static void flush_now(struct tl_journal *j)
         return;
     }
     b->run = tl_run_ref(j->run);
-    tl_exec_commits(b->run->exec, 1);
-    j->committing = true;
+    tl_exec_commits(exec, 1);
+    j->committing++;
     j->closed |= j->end_payload != NULL;
-    if (fill_batch(b, j, tl_mono_us()) < 0 || tl_db_submit(j->run->exec->conf.db, put_batch, b, batch_done) < 0) {
-        j->committing = false;
+    if (j->closed && tl_timers_cancel(exec->timers, &j->timer))
+        tl_run_unref(j->run);
+    int64_t now = tl_exec_mono_us(exec);
+    if (fill_batch(b, j, now) < 0 || tl_db_submit(exec->conf.db, put_batch, b, batch_done) < 0) {
+        j->committing--;
         j->failed = true;
         if (b->end)
-            tl_exec_remove_live(j->run->exec, j->run);
+            tl_exec_remove_live(exec, j->run);
         free_batch(b);
-    } else if (j->ndirty) {
-        flush_soon(j, tl_mono_us());
+    } else if (j->nchanges) {
+        flush_soon(j, now);
+    }
+}
+
+static void flush_task(struct tl_task *task)
+{
+    struct tl_journal *j = (struct tl_journal *)((char *)task - offsetof(struct tl_journal, flush_task));
+    struct tl_run *run = j->run;
+    pthread_mutex_lock(&j->lock);
+    j->flushing = false;
+    if (j->wants_flush && !j->committing && !j->failed)
+        flush_now(j);
+    pthread_mutex_unlock(&j->lock);
+    tl_run_unref(run);
+}
+
+/* From the writer's thread, which others wait for. */
+static void flush_or_hand_on(struct tl_journal *j)
+{
+    if (j->committing) {
+        return;
+    } else if (j->nchanges + j->nkept <= SMALL_BATCH) {
+        flush_now(j);
+    } else if (!j->flushing) {
+        j->flushing = true;
+        j->flush_task.fn = flush_task;
+        tl_run_ref(j->run);
+        tl_exec_task(j->run->exec, &j->flush_task);
     }
 }
 
@@ -275,111 +512,236 @@ static void poke(struct tl_journal *j, bool urgent)
 {
     if (j->failed || j->closed)
         return;
-    int64_t now = tl_mono_us();
-    if (!urgent && now - j->last_progress_us < PROGRESS_EVERY_US) {
+    int64_t now = urgent && j->committing ? 0 : tl_exec_mono_us(j->run->exec);
+    if (!urgent && now - j->last_progress_us < PROGRESS_EVERY_US)
         flush_soon(j, now);
-    } else if (j->committing) {
+    else if (j->committing > (j->end_payload && !j->run->durable) || j->flushing)
         j->wants_flush = true;
-    } else {
+    else
         flush_now(j);
-    }
 }
 
-void tl_journal_flush(struct tl_journal *j)
+static void flush_late(struct tl_timer *timer)
 {
+    struct tl_journal *j = (struct tl_journal *)((char *)timer - offsetof(struct tl_journal, timer));
     struct tl_run *run = j->run;
-    pthread_mutex_lock(&run->lock);
-    j->scheduled = false;
-    if (j->ndirty || j->message)
+    pthread_mutex_lock(&j->lock);
+    if (j->nchanges || j->message)
         poke(j, true);
-    pthread_mutex_unlock(&run->lock);
+    pthread_mutex_unlock(&j->lock);
     tl_run_unref(run);
+}
+
+/* ---- what happens to nodes ---- */
+
+/* The journal in which a run tells of its nodes: NULL for none. */
+static struct tl_journal *journal_of(const struct tl_run *run)
+{
+    return run->root->suspended || (run != run->root && !run->open) ? NULL : run->root->journal;
+}
+
+static void note_wait(struct tl_journal *j, const struct tl_run *run, uint32_t node, json_t *what)
+{
+    TL_AUTO_FREE char *step = tl_run_step_id(run, node);
+    for (size_t i = 0; step && i < j->nwaits; i++)
+        if (strcmp(j->waits[i].step, step) == 0) {
+            drop_wait(j, i);
+            break;
+        }
+    if (!step || !what || tl_grow(&j->waits, &j->waits_cap, j->nwaits + 1, sizeof(*j->waits)) < 0)
+        return;
+    j->waits[j->nwaits++] = (struct wait){.step = step, .what = json_incref(what)};
+    step = NULL;
+}
+
+static char *more_of(const struct tl_node_state *s)
+{
+    const struct tl_node_extra *x = s->extra;
+    struct tl_str t = {0};
+    if (s->attempts > 1) {
+        tl_str_puts(&t, ",\"attempt\":");
+        tl_json_add_number(&t, s->attempts);
+    }
+    if (x && s->status == TL_NODE_FAILED && x->err) {
+        tl_str_printf(&t, ",\"error\":{\"code\":\"%s\",\"message\":", tl_err_code(x->err));
+        const char *text = x->message ? x->message : tl_err_text(x->err);
+        tl_json_add_text(&t, text, strlen(text));
+        tl_str_puts(&t, "}");
+    } else if (x && x->message && (s->status == TL_NODE_RUNNING || s->status == TL_NODE_QUEUED)) {
+        tl_str_puts(&t, ",\"message\":");
+        tl_json_add_text(&t, x->message, strlen(x->message));
+    }
+    if (x && x->waits && s->status == TL_NODE_WAITING) {
+        tl_str_puts(&t, ",\"waiting_for\":");
+        tl_json_add(&t, x->waits);
+    }
+    if (s->status == TL_NODE_DONE && s->fallback)
+        tl_str_puts(&t, ",\"fallback\":true");
+    return tl_str_take(&t);
+}
+
+static struct change *change_of(struct tl_journal *j, struct tl_run *run, uint32_t node)
+{
+    struct tl_node_state *s = &run->nodes[node];
+    if (s->change < j->nchanges && j->changes[s->change].run == run && j->changes[s->change].node == node)
+        return &j->changes[s->change];
+    if (tl_grow(&j->changes, &j->changes_cap, j->nchanges + 1, sizeof(*j->changes)) < 0)
+        return NULL;
+    s->change = (uint32_t)j->nchanges;
+    struct change *c = &j->changes[j->nchanges++];
+    *c = (struct change){.run = run == j->run ? run : tl_run_ref(run), .node = node};
+    return c;
 }
 
 void tl_journal_node_changed(struct tl_run *run, uint32_t node)
 {
-    struct tl_journal *j = run->journal;
-    if (!run->nodes[node].dirty) {
-        run->nodes[node].dirty = true;
-        j->dirty[j->ndirty++] = node;
+    struct tl_journal *j = journal_of(run);
+    if (!j)
+        return;
+    const struct tl_node_state *s = &run->nodes[node];
+    pthread_mutex_lock(&j->lock);
+    struct change *c = change_of(j, run, node);
+    if (!c) {
+        j->failed = true;
+    } else {
+        c->status = s->status;
+        c->progress = s->progress;
+        c->cached = s->cached;
+        free(c->more);
+        c->more = s->extra || s->attempts > 1 ? more_of(s) : NULL;
+        if (j->nwaits || s->status == TL_NODE_WAITING)
+            note_wait(j, run, node, s->status == TL_NODE_WAITING && s->extra ? s->extra->waits : NULL);
+        if (run == j->run) {
+            j->done = run->progress;
+            j->ndone = run->ndone;
+        }
+        poke(j, s->status == TL_NODE_WAITING);
     }
-    poke(j, false);
+    pthread_mutex_unlock(&j->lock);
 }
 
-/* Results are gathered in lists of bounded size, a run.partial each. Takes r. */
-static void add_result(struct tl_journal *j, json_t *r)
+static struct tl_str *open_partial(struct tl_journal *j)
 {
-    size_t bytes = json_dumpb(r, NULL, 0, JSON_COMPACT);
-    if (!j->results)
-        j->results = json_array();
-    if (!json_array_size(j->results) || j->results_bytes + bytes > PARTIAL_BYTES) {
-        json_array_append_new(j->results, json_array());
-        j->results_bytes = 0;
+    if (j->npartials && j->partials[j->npartials - 1].len < PARTIAL_BYTES) {
+        tl_str_puts(&j->partials[j->npartials - 1], ",");
+        return &j->partials[j->npartials - 1];
     }
-    j->results_bytes += bytes;
-    json_array_append_new(json_array_get(j->results, json_array_size(j->results) - 1), r);
+    if (tl_grow(&j->partials, &j->partials_cap, j->npartials + 1, sizeof(*j->partials)) < 0)
+        return NULL;
+    struct tl_str *s = &j->partials[j->npartials++];
+    *s = (struct tl_str){0};
+    tl_str_puts(s, "{\"results\":[");
+    return s;
+}
+
+static void add_result(struct tl_journal *j, const struct tl_run *run, uint32_t node)
+{
+    const struct tl_plan_node *n = &run->plan->nodes[node];
+    const struct tl_value *values = tl_run_values(run, node);
+    struct tl_str *s = open_partial(j);
+    if (!s) {
+        j->failed = true;
+        return;
+    }
+    tl_str_puts(s, "{\"node\":");
+    add_id(s, run, node);
+    tl_str_puts(s, ",\"outputs\":{");
+    bool any = false;
+    for (uint32_t k = 0; k < n->nout; k++) {
+        if (tl_value_none(&values[k]))
+            continue;
+        tl_str_puts(s, any ? "," : "");
+        tl_json_add_text(s, n->out[k]->name, strlen(n->out[k]->name));
+        tl_str_puts(s, ":");
+        tl_value_add(s, &values[k]);
+        any = true;
+    }
+    tl_str_puts(s, run->nodes[node].cached ? "},\"cached\":true}" : "}}");
+}
+
+static bool is_told(const struct tl_run *run, uint32_t node)
+{
+    if (!run->root->told || run == run->root)
+        return run->nodes[node].reported;
+    TL_AUTO_FREE char *step = tl_run_step_id(run, node);
+    return step && json_object_get(run->root->told, step);
 }
 
 void tl_journal_result(struct tl_run *run, uint32_t node, const struct tl_op_ctx *ctx)
 {
-    struct tl_journal *j = run->journal;
+    struct tl_journal *j = run->root->journal;
     struct tl_node_state *s = &run->nodes[node];
+    if (!j)
+        return;
     struct tl_kept *kept = s->cached ? NULL : tl_result_keep(ctx);
+    pthread_mutex_lock(&j->lock);
     if (kept) {
         kept->next = j->kept;
         j->kept = kept;
+        j->nkept++;
     }
-    if (!s->reported && !run->stopping) {
-        json_t *outputs = json_object();
-        for (uint32_t k = 0; k < ctx->def->nout; k++)
-            if (!tl_value_none(&ctx->outputs[k]))
-                json_object_set_new(outputs, ctx->def->out[k]->name, tl_value_json(&ctx->outputs[k]));
-        json_t *r = json_pack("{s:s,s:o}", "node", ctx->def->id, "outputs", outputs);
-        if (s->cached)
-            json_object_set_new(r, "cached", json_true());
-        add_result(j, r);
+    if (journal_of(run) && !run->stopping && !is_told(run, node)) {
+        add_result(j, run, node);
         s->reported = true;
     }
-    poke(j, true);
+    if (kept || j->npartials)
+        poke(j, true);
+    pthread_mutex_unlock(&j->lock);
 }
+
+/* ---- the outermost run ---- */
 
 void tl_journal_started(struct tl_run *run)
 {
-    if (run->journal->start_due)
-        run->started_ms = tl_now_ms();
-    poke(run->journal, true);
+    struct tl_journal *j = run->journal;
+    pthread_mutex_lock(&j->lock);
+    if (j->start_due)
+        run->started_ms = tl_exec_wall_ms(run->exec);
+    poke(j, true);
+    pthread_mutex_unlock(&j->lock);
 }
 
-void tl_journal_end(struct tl_run *run, const char *status, json_t *payload)
+void tl_journal_go_on(struct tl_run *run, double percent, const char *message)
 {
-    run->journal->end_status = status;
-    run->journal->end_payload = payload;
-    poke(run->journal, true);
+    run->journal->percent = percent;
+    run->journal->message = tl_strdup(message);
+}
+
+void tl_journal_end(struct tl_run *run, const char *status, const struct tl_str *payload)
+{
+    struct tl_journal *j = run->journal;
+    pthread_mutex_lock(&j->lock);
+    j->end_status = status;
+    j->end_payload = payload->err ? NULL : tl_strndup(payload->data, payload->len);
+    j->end_len = payload->len;
+    if (!j->end_payload)
+        j->failed = true;
+    bool drop = j->failed && !j->closed;
+    poke(j, true);
+    pthread_mutex_unlock(&j->lock);
+    if (drop)
+        tl_exec_remove_live(run->exec, run);
 }
 
 void tl_journal_suspend(struct tl_run *run)
 {
     struct tl_journal *j = run->journal;
+    pthread_mutex_lock(&j->lock);
     j->closed = true;
+    drop_changes(j);
+    if (tl_timers_cancel(run->exec->timers, &j->timer))
+        tl_run_unref(run);
     if (!j->failed && j->kept && !j->committing)
         flush_now(j);
     else if (j->kept)
         j->wants_flush = true;
+    pthread_mutex_unlock(&j->lock);
 }
 
-static void begin(struct tl_task *task)
+bool tl_journal_failed(struct tl_run *run)
 {
-    struct tl_run *run = (struct tl_run *)((char *)task - offsetof(struct tl_run, begin_task));
-    pthread_mutex_lock(&run->lock);
-    tl_journal_started(run);
-    pthread_mutex_unlock(&run->lock);
-    tl_run_begin(run);
-    tl_run_unref(run);
-}
-
-void tl_journal_begin(struct tl_run *run)
-{
-    run->begin_task.fn = begin;
-    tl_run_ref(run);
-    tl_exec_ready(run->exec, &run->begin_task);
+    pthread_mutex_lock(&run->journal->lock);
+    bool failed = run->journal->failed;
+    pthread_mutex_unlock(&run->journal->lock);
+    return failed;
 }

@@ -1,6 +1,7 @@
 #include "graph/op_ctx.h"
 
 #include "base/err.h"
+#include "base/hash.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -9,36 +10,77 @@
 #include <stdarg.h>
 #include <string.h>
 
-struct tl_op_ctx *tl_op_ctx_new(struct tl_run *run, uint32_t node)
+enum { SPARE_MAX = 4096 /* bytes of a context worth keeping for the next node */, IDEM_BYTES = 16 };
+
+static size_t rounded(size_t n)
+{
+    return (n + 15) & ~(size_t)15;
+}
+
+struct tl_op_ctx *tl_op_ctx_new(struct tl_run *run, uint32_t node, struct tl_op_ctx **spare)
 {
     const struct tl_plan_node *def = &run->plan->nodes[node];
-    struct tl_op_ctx *ctx = tl_calloc(1, sizeof(*ctx) + def->op->priv_size);
-    if (!ctx)
-        return NULL;
+    size_t priv = rounded(def->op->priv_size), need = sizeof(struct tl_op_ctx) + priv + def->nin * sizeof(struct tl_value);
+    struct tl_op_ctx *ctx = *spare && (*spare)->cap >= need ? *spare : NULL;
+    if (ctx) {
+        size_t cap = ctx->cap;
+        *spare = NULL;
+        memset(ctx, 0, need);
+        ctx->cap = cap;
+    } else {
+        ctx = tl_calloc(1, need);
+        if (!ctx)
+            return NULL;
+        ctx->cap = need;
+    }
     ctx->run = run;
     ctx->node = node;
+    ctx->serial = ++run->serial;
     ctx->def = def;
-    ctx->inputs = tl_calloc(def->nin, sizeof(*ctx->inputs));
-    ctx->outputs = tl_calloc(def->nout, sizeof(*ctx->outputs));
-    if (!ctx->inputs || !ctx->outputs) {
-        tl_op_ctx_free(ctx);
-        return NULL;
-    }
+    ctx->inputs = (struct tl_value *)(void *)(ctx->priv + priv);
+    ctx->outputs = tl_run_values(run, node);
     return ctx;
 }
 
-void tl_op_ctx_free(struct tl_op_ctx *ctx)
+void tl_op_ctx_free(struct tl_op_ctx *ctx, struct tl_op_ctx **spare)
 {
-    for (uint32_t i = 0; ctx->inputs && i < ctx->def->nin; i++)
+    for (uint32_t i = 0; i < ctx->def->nin; i++)
         tl_value_clear(&ctx->inputs[i]);
-    for (uint32_t i = 0; ctx->outputs && i < ctx->def->nout; i++)
-        tl_value_clear(&ctx->outputs[i]);
-    free(ctx->inputs);
-    free(ctx->outputs);
     free(ctx->message);
     free(ctx->step_key);
-    tl_run_unref(ctx->nested);
-    free(ctx);
+    free(ctx->idem_key);
+    if (spare && !*spare && ctx->cap <= SPARE_MAX)
+        *spare = ctx;
+    else
+        free(ctx);
+}
+
+struct tl_node_timer *tl_node_timer_new(struct tl_run *run, uint32_t node, uint32_t serial, int64_t due_us,
+                                        void (*fire)(struct tl_timer *timer))
+{
+    struct tl_node_timer *t = tl_calloc(1, sizeof(*t));
+    if (!t)
+        return NULL;
+    *t = (struct tl_node_timer){.timer = {.due_us = due_us, .fn = fire}, .run = tl_run_ref(run), .node = node, .serial = serial};
+    if (tl_timers_arm(run->exec->timers, &t->timer) == 0)
+        return t;
+    tl_node_timer_free(t);
+    return NULL;
+}
+
+void tl_node_timer_free(struct tl_node_timer *t)
+{
+    tl_run_unref(t->run);
+    free(t);
+}
+
+/* One that is just being fired is freed by its own function. The run has other references: it does not go away here. */
+void tl_node_timer_cancel(struct tl_node_timer **timer)
+{
+    struct tl_node_timer *t = *timer;
+    *timer = NULL;
+    if (t && tl_timers_cancel(t->run->exec->timers, &t->timer))
+        tl_node_timer_free(t);
 }
 
 const struct tl_value *tl_op_input(struct tl_op_ctx *ctx, const char *port)
@@ -46,6 +88,23 @@ const struct tl_value *tl_op_input(struct tl_op_ctx *ctx, const char *port)
     for (uint32_t i = 0; i < ctx->def->nin; i++)
         if (strcmp(ctx->def->in[i].def->name, port) == 0)
             return tl_value_none(&ctx->inputs[i]) ? NULL : &ctx->inputs[i];
+    return NULL;
+}
+
+const struct tl_value *tl_op_input_first(struct tl_op_ctx *ctx, const char *port)
+{
+    for (uint32_t i = 0; i < ctx->def->nin; i++) {
+        const struct tl_plan_port *in = &ctx->def->in[i];
+        if (strcmp(in->def->name, port) != 0)
+            continue;
+        for (uint32_t k = 0; k < in->nsources; k++) {
+            const struct tl_plan_source *src = &ctx->run->plan->sources[in->first_source + k];
+            const struct tl_value *v = tl_run_output_at(ctx->run, src->node, src->out);
+            if (v)
+                return v;
+        }
+        return tl_value_none(&in->literal) ? NULL : &in->literal;
+    }
     return NULL;
 }
 
@@ -77,7 +136,7 @@ int tl_op_input_floats(struct tl_op_ctx *ctx, const char *port, double **ret, si
 const struct tl_value *tl_op_param(struct tl_op_ctx *ctx, const char *name)
 {
     for (uint32_t i = 0; i < ctx->def->nparams; i++)
-        if (strcmp(ctx->def->shape.params[i].name, name) == 0)
+        if (strcmp(ctx->def->shape->params[i].name, name) == 0)
             return tl_value_none(&ctx->def->params[i]) ? NULL : &ctx->def->params[i];
     return NULL;
 }
@@ -142,8 +201,6 @@ int tl_op_output_number(struct tl_op_ctx *ctx, const char *port, double v)
 void tl_op_progress(struct tl_op_ctx *ctx, double fraction, const char *message)
 {
     struct tl_run *run = ctx->run;
-    if (!run->journal)
-        return;
     pthread_mutex_lock(&run->lock);
     struct tl_node_state *s = &run->nodes[ctx->node];
     if (!run->stopping && s->status == TL_NODE_RUNNING) {
@@ -152,9 +209,11 @@ void tl_op_progress(struct tl_op_ctx *ctx, double fraction, const char *message)
             run->progress += fraction - (double)s->progress;
             s->progress = (float)fraction;
         }
-        if (message && (!s->message || strcmp(s->message, message) != 0)) {
-            free(s->message);
-            s->message = tl_strdup(message);
+        if (message && !s->extra)
+            s->extra = tl_calloc(1, sizeof(*s->extra));
+        if (message && s->extra && (!s->extra->message || strcmp(s->extra->message, message) != 0)) {
+            free(s->extra->message);
+            s->extra->message = tl_strdup(message);
         }
         tl_journal_node_changed(run, ctx->node);
     }
@@ -163,10 +222,15 @@ void tl_op_progress(struct tl_op_ctx *ctx, double fraction, const char *message)
 
 bool tl_op_cancelled(struct tl_op_ctx *ctx)
 {
-    pthread_mutex_lock(&ctx->run->lock);
-    bool stopping = ctx->run->stopping;
-    pthread_mutex_unlock(&ctx->run->lock);
-    return stopping;
+    struct tl_run *run = ctx->run;
+    const struct tl_policy *policy = ctx->def->policy ? ctx->def->policy : tl_policy_of_op(ctx->def->op);
+    bool late = ctx->began_us && policy->timeout_ms &&
+                tl_exec_mono_us(run->exec) - ctx->began_us > policy->timeout_ms * 1000;
+    pthread_mutex_lock(&run->lock);
+    ctx->timed_out |= late;
+    bool cancelled = run->stopping || ctx->timed_out;
+    pthread_mutex_unlock(&run->lock);
+    return cancelled;
 }
 
 int tl_op_fail(struct tl_op_ctx *ctx, int err, const char *fmt, ...)
@@ -204,7 +268,7 @@ void tl_op_done(struct tl_op_ctx *ctx, int err)
     pthread_mutex_lock(&run->lock);
     ctx->done = true;
     ctx->err = err;
-    bool over = !ctx->in_run && !ctx->in_cancel;
+    bool over = !ctx->in_run && !ctx->calls;
     pthread_mutex_unlock(&run->lock);
     if (over)
         tl_run_node_ended(ctx);
@@ -217,22 +281,40 @@ void tl_op_on_cancel(struct tl_op_ctx *ctx, void (*fn)(struct tl_op_ctx *ctx))
     pthread_mutex_unlock(&ctx->run->lock);
 }
 
-/* An op inside run() is left alone: whoever runs it looks again when it has returned. While on_cancel is called the context cannot end. */
+/* Nested runs that have not been told, one after the other: run->lock is not held while a nested run is stopped. */
+static void stop_nested(struct tl_op_ctx *ctx)
+{
+    struct tl_run *run = ctx->run;
+    for (;;) {
+        struct tl_run *r = ctx->nested;
+        while (r && r->told_to_stop)
+            r = r->next_nested;
+        if (!r)
+            return;
+        r->told_to_stop = true;
+        tl_run_ref(r);
+        pthread_mutex_unlock(&run->lock);
+        tl_run_stop(r, TL_ECANCELLED, NULL, NULL);
+        tl_run_unref(r);
+        pthread_mutex_lock(&run->lock);
+    }
+}
+
+/* An op inside run() is left alone: whoever runs it looks again when it has returned. While it is called the context cannot end. */
 void tl_op_ctx_cancel(struct tl_op_ctx *ctx)
 {
     struct tl_run *run = ctx->run;
-    if (ctx->in_run || ctx->done || ctx->cancel_told || !ctx->on_cancel)
+    if (ctx->in_run || ctx->done || ctx->cancel_told)
         return;
     ctx->cancel_told = true;
-    ctx->in_cancel = true;
-    pthread_mutex_unlock(&run->lock);
-    ctx->on_cancel(ctx);
-    pthread_mutex_lock(&run->lock);
-    ctx->in_cancel = false;
-    if (!ctx->done)
-        return;
-    pthread_mutex_unlock(&run->lock);
-    tl_run_node_ended(ctx);
+    ctx->calls++;
+    stop_nested(ctx);
+    if (ctx->on_cancel && !ctx->done) {
+        pthread_mutex_unlock(&run->lock);
+        ctx->on_cancel(ctx);
+        pthread_mutex_lock(&run->lock);
+    }
+    tl_run_call_ended(ctx);
     pthread_mutex_lock(&run->lock);
 }
 
@@ -248,24 +330,119 @@ const struct tl_plan_node *tl_op_node(struct tl_op_ctx *ctx)
 
 const char *tl_op_org(struct tl_op_ctx *ctx)
 {
-    return tl_run_root(ctx->run)->org;
+    return ctx->run->root->org;
 }
 
 const char *tl_op_run_id(struct tl_op_ctx *ctx)
 {
-    return tl_run_root(ctx->run)->id_text;
+    return ctx->run->root->id_text;
 }
 
 const char *tl_op_step_key(struct tl_op_ctx *ctx)
 {
     if (!ctx->run->parent)
         return ctx->def->id;
-    if (!ctx->step_key) {
-        struct tl_str s = {0};
-        tl_str_printf(&s, "%s/%s", tl_op_step_key(ctx->run->parent), ctx->def->id);
-        ctx->step_key = tl_str_take(&s);
-    }
+    if (!ctx->step_key)
+        ctx->step_key = tl_run_step_id(ctx->run, ctx->node);
     return ctx->step_key ? ctx->step_key : ctx->def->id;
+}
+
+unsigned tl_op_attempt(struct tl_op_ctx *ctx)
+{
+    pthread_mutex_lock(&ctx->run->lock);
+    unsigned attempt = ctx->run->nodes[ctx->node].attempts;
+    pthread_mutex_unlock(&ctx->run->lock);
+    return attempt;
+}
+
+const char *tl_op_idempotency_key(struct tl_op_ctx *ctx)
+{
+    if (!ctx->idem_key && (ctx->idem_key = tl_calloc(1, 2 * IDEM_BYTES + 1))) {
+        const char *step = tl_op_step_key(ctx);
+        struct tl_blake2b h;
+        uint8_t hash[TL_BLAKE2B_LEN];
+        tl_blake2b_init(&h, ctx->run->root->cache_key);
+        tl_blake2b_field(&h, "talos-idempotency-1", 19);
+        tl_blake2b_field(&h, ctx->run->root->id.b, TL_ID_LEN);
+        tl_blake2b_field(&h, step, strlen(step));
+        tl_blake2b_final(&h, hash);
+        tl_hex(hash, IDEM_BYTES, ctx->idem_key);
+    }
+    return ctx->idem_key ? ctx->idem_key : "";
+}
+
+bool tl_op_interrupted(struct tl_op_ctx *ctx)
+{
+    return ctx->interrupted;
+}
+
+bool tl_op_open(struct tl_op_ctx *ctx)
+{
+    return ctx->run == ctx->run->root || ctx->run->open;
+}
+
+void tl_op_retry_after(struct tl_op_ctx *ctx, int64_t ms)
+{
+    ctx->retry_after_ms = ms;
+}
+
+void tl_op_waiting(struct tl_op_ctx *ctx, json_t *what)
+{
+    struct tl_run *run = ctx->run;
+    pthread_mutex_lock(&run->lock);
+    struct tl_node_state *s = &run->nodes[ctx->node];
+    if (!s->extra)
+        s->extra = tl_calloc(1, sizeof(*s->extra));
+    if (s->extra && !ctx->done && !run->stopping) {
+        json_decref(s->extra->waits);
+        s->extra->waits = json_incref(what);
+        s->status = TL_NODE_WAITING;
+        tl_journal_node_changed(run, ctx->node);
+        if (ctx->has_place)
+            tl_exec_leave_place(run, tl_op_class(ctx->def->op), tl_exec_mono_us(run->exec) - ctx->began_us);
+        ctx->has_place = false;
+    }
+    pthread_mutex_unlock(&run->lock);
+    json_decref(what);
+}
+
+int64_t tl_op_now_ms(struct tl_op_ctx *ctx)
+{
+    return tl_exec_wall_ms(ctx->run->exec);
+}
+
+static void sound_alarm(struct tl_timer *timer)
+{
+    struct tl_node_timer *t = (struct tl_node_timer *)timer;
+    struct tl_run *run = t->run;
+    pthread_mutex_lock(&run->lock);
+    struct tl_op_ctx *ctx = run->nodes[t->node].ctx;
+    if (ctx && ctx->serial == t->serial && ctx->alarm == t && !ctx->done) {
+        ctx->alarm = NULL;
+        ctx->calls++;
+        pthread_mutex_unlock(&run->lock);
+        t->fn(ctx);
+        pthread_mutex_lock(&run->lock);
+        tl_run_call_ended(ctx);
+    } else {
+        pthread_mutex_unlock(&run->lock);
+    }
+    tl_node_timer_free(t);
+}
+
+int tl_op_alarm(struct tl_op_ctx *ctx, int64_t at_ms, void (*fn)(struct tl_op_ctx *ctx))
+{
+    struct tl_run *run = ctx->run;
+    int64_t in_ms = at_ms - tl_exec_wall_ms(run->exec);
+    pthread_mutex_lock(&run->lock);
+    tl_node_timer_cancel(&ctx->alarm);
+    ctx->alarm = tl_node_timer_new(run, ctx->node, ctx->serial,
+                                   tl_exec_mono_us(run->exec) + (in_ms > 0 ? in_ms * 1000 : 0), sound_alarm);
+    bool armed = ctx->alarm != NULL;
+    if (armed)
+        ctx->alarm->fn = fn;
+    pthread_mutex_unlock(&run->lock);
+    return armed ? 0 : TL_ENOMEM;
 }
 
 void *tl_op_services(struct tl_op_ctx *ctx)
@@ -311,7 +488,7 @@ json_t *tl_op_upstream(struct tl_op_ctx *ctx, bool sequential)
         const struct tl_plan_node *n = &run->plan->nodes[i];
         if (!is[i])
             continue;
-        json_t *snap = json_pack("{s:s,s:o}", "type", n->op->name, "outputs", outputs_json(n, run->nodes[i].outputs));
+        json_t *snap = json_pack("{s:s,s:o}", "type", n->op->name, "outputs", outputs_json(n, tl_run_values(run, i)));
         if (sequential) {
             json_object_set_new(snap, "id", json_string(n->id));
             json_array_append_new(all, snap);
@@ -327,39 +504,70 @@ json_t *tl_op_upstream(struct tl_op_ctx *ctx, bool sequential)
                      all);
 }
 
-static void cancel_nested(struct tl_op_ctx *ctx)
+static int nest_new(struct tl_op_ctx *ctx, const struct tl_nest *nest, struct tl_run **ret)
 {
-    tl_run_stop(ctx->nested, TL_ECANCELLED, NULL, NULL);
-}
-
-int tl_op_run_nested(struct tl_op_ctx *ctx, struct tl_plan *plan, const struct tl_value *inputs,
-                     const struct tl_nested_watch *watch,
-                     void (*done)(struct tl_op_ctx *ctx, const struct tl_nested_result *result))
-{
-    int depth = 1;
-    for (struct tl_run *r = ctx->run; r->parent; r = r->parent->run)
-        depth++;
-    if (depth > TL_GRAPH_MAX_NESTING)
-        return tl_op_fail(ctx, TL_EINVAL, "graphs are nested deeper than %d", TL_GRAPH_MAX_NESTING);
-    struct tl_run *run;
-    int err = tl_run_new(ctx->run->exec, plan, &run);
+    struct tl_run *outer = ctx->run, *run;
+    struct tl_exec *exec = outer->exec;
+    int err = tl_run_new(exec, nest->plan, ret);
     if (err)
         return err;
-    uint32_t n = plan->input_node == UINT32_MAX ? 0 : plan->nodes[plan->input_node].nout;
-    struct tl_value *copies = tl_calloc(n, sizeof(*copies));
-    if (!copies) {
+    run = *ret;
+    exec->nested_nodes += run->plan->nnodes;
+    run->root = tl_run_ref(outer->root);
+    run->flow = run->root->flow;
+    uint32_t n = run->plan->input_node == UINT32_MAX ? 0 : run->plan->nodes[run->plan->input_node].nout;
+    struct tl_str prefix = {0};
+    tl_str_printf(&prefix, "%s%s/", tl_op_step_key(ctx), nest->suffix ? nest->suffix : "");
+    run->prefix = tl_str_take(&prefix);
+    run->inputs = tl_calloc(n, sizeof(*run->inputs));
+    if (!run->inputs || !run->prefix) {
         tl_run_unref(run);
         return TL_ENOMEM;
     }
     for (uint32_t i = 0; i < n; i++)
-        copies[i] = tl_value_ref(&inputs[i]);
-    run->inputs = copies;
+        run->inputs[i] = tl_value_ref(&nest->inputs[i]);
     run->parent = ctx;
-    run->nested_done = done;
-    if (watch)
-        run->watch = *watch;
-    ctx->nested = tl_run_ref(run); /* on_cancel may come while the nested run ends by itself */
-    tl_op_on_cancel(ctx, cancel_nested);
-    tl_run_begin(run);
+    run->open = nest->open && (outer->root == outer || outer->open);
+    run->nest_arg = nest->arg;
+    run->nest_step = nest->step;
+    run->nest_done = nest->done;
     return 0;
+}
+
+int tl_op_nest(struct tl_op_ctx *ctx, const struct tl_nest *nest)
+{
+    struct tl_run *outer = ctx->run, *run;
+    int depth = 1;
+    for (struct tl_run *r = outer; r->parent; r = r->parent->run)
+        depth++;
+    if (depth > TL_GRAPH_MAX_NESTING)
+        return tl_op_fail(ctx, TL_EINVAL, "graphs are nested deeper than %d", TL_GRAPH_MAX_NESTING);
+    if (outer->exec->nested_nodes + nest->plan->nnodes > TL_NESTED_NODES_MAX)
+        return tl_op_fail(ctx, TL_ERATE, "too many nodes of nested graphs are under way");
+    int err = nest_new(ctx, nest, &run);
+    if (err)
+        return err;
+    pthread_mutex_lock(&outer->lock);
+    if (ctx->cancel_told || outer->stopping) {
+        pthread_mutex_unlock(&outer->lock);
+        tl_run_unref(run);
+        return TL_ECANCELLED;
+    }
+    tl_run_ref(run); /* for here; the first one goes with the nested run's end */
+    run->next_nested = ctx->nested;
+    if (ctx->nested)
+        ctx->nested->prev_nested = run;
+    ctx->nested = run;
+    pthread_mutex_unlock(&outer->lock);
+    tl_run_begin(run);
+    tl_run_unref(run);
+    return 0;
+}
+
+void tl_op_nest_stop(struct tl_op_ctx *ctx)
+{
+    pthread_mutex_lock(&ctx->run->lock);
+    ctx->calls++;
+    stop_nested(ctx);
+    tl_run_call_ended(ctx);
 }

@@ -11,6 +11,8 @@ const struct tl_value *tl_op_input(struct tl_op_ctx *ctx, const char *port);
 double tl_op_input_number(struct tl_op_ctx *ctx, const char *port, double otherwise);
 const char *tl_op_input_text(struct tl_op_ctx *ctx, const char *port); /* NULL where absent or no string */
 json_t *tl_op_input_json(struct tl_op_ctx *ctx, const char *port); /* borrowed; NULL where absent, number or boolean */
+/* Of a TL_PORT_MULTI input: the value of the first edge that brings one, with its own type. Borrowed; NULL where there is none. */
+const struct tl_value *tl_op_input_first(struct tl_op_ctx *ctx, const char *port);
 /* A float[] or string[] input as an array the caller frees (strings inside are borrowed). 0 with n = 0 where absent. */
 int tl_op_input_floats(struct tl_op_ctx *ctx, const char *port, double **ret, size_t *ret_n);
 
@@ -64,6 +66,11 @@ const char *tl_op_idempotency_key(struct tl_op_ctx *ctx);
  * honour the key then fails with TL_EUNKNOWN, and the node waits for a person. */
 bool tl_op_interrupted(struct tl_op_ctx *ctx);
 
+/* Whether its step is told in the journal: its run and all around it are open. */
+bool tl_op_open(struct tl_op_ctx *ctx);
+/* Before failing with an error that may pass: the next attempt begins no sooner than in ms. */
+void tl_op_retry_after(struct tl_op_ctx *ctx, int64_t ms);
+
 /* While the op is pending: the node is shown as "waiting" with what it waits for (takes what: {"kind","shown","hash","expires_at"?…}), in the journal and in the
  * record's waiting_for, until it ends. Holds no thread and no place of its class. */
 void tl_op_waiting(struct tl_op_ctx *ctx, json_t *what);
@@ -71,7 +78,7 @@ void tl_op_waiting(struct tl_op_ctx *ctx, json_t *what);
 int tl_op_alarm(struct tl_op_ctx *ctx, int64_t at_ms, void (*fn)(struct tl_op_ctx *ctx));
 int64_t tl_op_now_ms(struct tl_op_ctx *ctx); /* the executor's wall clock */
 
-/* Runs plan as a nested graph for this op, in the same executor, under the same cancel; several at once are allowed. The op returns
+/* Runs plan as a nested graph for this op, in the same executor, under the same cancel; several at once are allowed. On an error (TL_ECANCELLED where the node is being cancelled) done is not called. The op returns
  * TL_OP_PENDING; done is called once for each, on an executor thread, with the outputs of graph.output (borrowed, one per env.out port). After the last of them
  * the op ends by tl_op_done. When the node is cancelled the nested runs are, and done is called with TL_ECANCELLED. */
 struct tl_nested_result {
@@ -80,13 +87,6 @@ struct tl_nested_result {
     const struct tl_value *outputs; /* one per env.out port, none where not produced */
     struct tl_usage usage;
 };
-struct tl_nested_watch {
-    void *arg;
-    void (*step)(void *arg, const struct tl_plan_node *node, uint32_t done, uint32_t total);
-};
-int tl_op_run_nested(struct tl_op_ctx *ctx, struct tl_plan *plan, const struct tl_value *inputs,
-                     const struct tl_nested_watch *watch,
-                     void (*done)(struct tl_op_ctx *ctx, const struct tl_nested_result *result));
 struct tl_nest {
     struct tl_plan *plan;
     const struct tl_value *inputs; /* one per env.in port; shared */
@@ -98,6 +98,7 @@ struct tl_nest {
     void (*done)(struct tl_op_ctx *ctx, void *arg, const struct tl_nested_result *result);
 };
 int tl_op_nest(struct tl_op_ctx *ctx, const struct tl_nest *nest);
-void tl_op_nest_stop(struct tl_op_ctx *ctx); /* cancels the nested runs that there are; each still calls done */
+/* Cancels the nested runs that there are; each still calls done. ctx may be gone when it returns. */
+void tl_op_nest_stop(struct tl_op_ctx *ctx);
 
 #endif

@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/str.h"
 
+#include <endian.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -108,7 +109,7 @@ static const struct tl_op *find_op(struct maker *m, const char *type)
 }
 
 /* A graph has at most one of each end. */
-static int take_end(struct maker *m, uint32_t i, const char *path)
+static int take_end(struct maker *m, uint32_t i, struct tl_shape *shape, const char *path)
 {
     struct tl_plan_node *n = &m->nodes[i];
     bool in = n->op == &op_graph_input;
@@ -116,30 +117,30 @@ static int take_end(struct maker *m, uint32_t i, const char *path)
     if (*end != NONE)
         tl_diag_add(m->diag, n->id, NULL, path, "a graph has one %s node only", n->op->name);
     *end = i;
-    n->shape.ports = turned(m, in ? m->env->in : m->env->out, in);
-    return n->shape.ports ? 0 : TL_ENOMEM;
+    shape->ports = turned(m, in ? m->env->in : m->env->out, in);
+    return shape->ports ? 0 : TL_ENOMEM;
 }
 
 static void check_data_keys(struct maker *m, const struct tl_plan_node *n, const char *path)
 {
-    const char *allowed[24] = {"params", "inputs", "label", "ui"};
-    size_t count = 4;
-    for (size_t i = 0; n->shape.data_keys && n->shape.data_keys[i] && count + 1 < TL_ARRAY_LEN(allowed); i++)
-        allowed[count++] = n->shape.data_keys[i];
+    const char *allowed[24] = {"params", "inputs", "label", "ui", "policy"};
+    size_t count = 5;
+    for (size_t i = 0; n->shape->data_keys && n->shape->data_keys[i] && count + 1 < TL_ARRAY_LEN(allowed); i++)
+        allowed[count++] = n->shape->data_keys[i];
     tl_json_only_keys(n->data, allowed, n->id, path, m->diag);
 }
 
 static int split_ports(struct maker *m, uint32_t i)
 {
     struct tl_plan_node *n = &m->nodes[i];
-    for (const struct tl_port *p = n->shape.ports; p && p->name; p++)
+    for (const struct tl_port *p = n->shape->ports; p && p->name; p++)
         *(p->flags & TL_PORT_OUT ? &n->nout : &n->nin) += 1;
     struct tl_plan_port *in = m->in[i] = zeroed(m, n->nin, sizeof(*in));
     const struct tl_port **out = zeroed(m, n->nout, sizeof(*out));
     if (!in || !out)
         return TL_ENOMEM;
     uint32_t ni = 0, no = 0;
-    for (const struct tl_port *p = n->shape.ports; p && p->name; p++) {
+    for (const struct tl_port *p = n->shape->ports; p && p->name; p++) {
         if (p->flags & TL_PORT_OUT)
             out[no++] = p;
         else
@@ -194,18 +195,23 @@ static int make_node(struct maker *m, uint32_t i)
         tl_diag_add(m->diag, n->id, NULL, path, "unknown node type \"%s\"", d->type);
         return 0;
     }
-    n->shape = (struct tl_shape){.ports = n->op->ports, .params = n->op->params};
+    struct tl_shape *shape = zeroed(m, 1, sizeof(*shape));
+    if (!shape)
+        return TL_ENOMEM;
+    *shape = (struct tl_shape){.ports = n->op->ports, .params = n->op->params};
+    n->shape = shape;
     int err = 0;
     if (n->op == &op_graph_input || n->op == &op_graph_output) {
-        err = take_end(m, i, path);
+        err = take_end(m, i, shape, path);
     } else if (n->op->shape) {
         struct tl_shape_req req = {.env = m->env->arg,
+                                   .graph = m->env,
                                    .node = n->id,
                                    .path = data_path,
                                    .data = n->data,
                                    .arena = &m->plan->arena,
                                    .diag = m->diag};
-        err = n->op->shape(&req, &n->shape);
+        err = n->op->shape(&req, shape);
         if (err == TL_EINVAL) {
             /* Its ports are not known: edges to it are not judged. */
             n->op = NULL;
@@ -215,15 +221,15 @@ static int make_node(struct maker *m, uint32_t i)
     if (err)
         return err;
     check_data_keys(m, n, data_path);
-    while (n->shape.params && n->shape.params[n->nparams].name)
+    while (n->shape->params && n->shape->params[n->nparams].name)
         n->nparams++;
     struct tl_value *params = zeroed(m, n->nparams, sizeof(*params));
     if (!params)
         return TL_ENOMEM;
     n->params = params;
-    const char *key = n->shape.params_path ? n->shape.params_path : "params";
+    const char *key = n->shape->params_path ? n->shape->params_path : "params";
     snprintf(data_path, sizeof(data_path), "%s.data.%s", path, key);
-    err = tl_params_check(n->shape.params, m->env->admin, json_object_get(n->data, key), n->id, data_path, params,
+    err = tl_params_check(n->shape->params, m->env->admin, json_object_get(n->data, key), n->id, data_path, params,
                           m->diag);
     if (err && err != TL_EINVAL)
         return err;
@@ -268,8 +274,8 @@ static void check_inputs(struct maker *m, uint32_t i)
     char path[64];
     snprintf(path, sizeof(path), "$.nodes[%u]", i);
     uint32_t edges = m->first_in[i + 1] - m->first_in[i];
-    if (n->shape.max_upstream && edges > n->shape.max_upstream)
-        tl_diag_add(m->diag, n->id, NULL, path, "at most %u edges may come in, not %u", n->shape.max_upstream, edges);
+    if (n->shape->max_upstream && edges > n->shape->max_upstream)
+        tl_diag_add(m->diag, n->id, NULL, path, "at most %u edges may come in, not %u", n->shape->max_upstream, edges);
     for (uint32_t p = 0; p < n->nin; p++) {
         struct tl_plan_port *port = &m->in[i][p];
         if (port->nsources)
@@ -406,6 +412,34 @@ static int hash_graph(struct tl_plan *plan)
     return 0;
 }
 
+static int make_digest(struct tl_plan_node *n)
+{
+    struct tl_blake2b h;
+    uint8_t v[32];
+    uint32_t le[] = {htole32(n->op->revision), htole32(n->nparams)};
+    const char *identity = n->shape->identity ? n->shape->identity : "";
+    int err = 0;
+    tl_blake2b_init(&h, NULL);
+    tl_blake2b_field(&h, "talos-node-1", 12);
+    tl_blake2b_field(&h, n->op->name, strlen(n->op->name));
+    tl_blake2b_field(&h, &le[0], sizeof(le[0]));
+    tl_blake2b_field(&h, identity, strlen(identity));
+    tl_blake2b_field(&h, &le[1], sizeof(le[1]));
+    for (uint32_t p = 0; !err && p < n->nparams; p++) {
+        err = tl_value_hash(&n->params[p], v);
+        tl_blake2b_field(&h, n->shape->params[p].name, strlen(n->shape->params[p].name));
+        tl_blake2b_field(&h, v, sizeof(v));
+    }
+    for (uint32_t p = 0; !err && p < n->nin; p++) {
+        bool literal = !n->in[p].nsources && !tl_value_none(&n->in[p].literal);
+        err = literal ? tl_value_hash(&n->in[p].literal, v) : 0;
+        tl_blake2b_field(&h, n->in[p].def->name, strlen(n->in[p].def->name));
+        tl_blake2b_field(&h, v, literal ? sizeof(v) : 0);
+    }
+    tl_blake2b_final(&h, n->digest);
+    return err;
+}
+
 static int make(struct maker *m, const char *const *targets, size_t ntargets)
 {
     struct tl_plan *plan = m->plan;
@@ -436,6 +470,12 @@ static int make(struct maker *m, const char *const *targets, size_t ntargets)
         err = link_nodes(m);
     if (!err)
         err = order_nodes(m);
+    for (uint32_t i = 0; !err && i < doc->nnodes; i++) {
+        m->nodes[i].first_out = plan->nouts;
+        plan->nouts += m->nodes[i].nout;
+        if (m->nodes[i].op && doc->sound)
+            err = make_digest(&m->nodes[i]);
+    }
     return err ? err : doc->sound ? hash_graph(plan) : TL_EINVAL;
 }
 
@@ -502,6 +542,8 @@ void tl_plan_unref(struct tl_plan *plan)
             tl_value_clear((struct tl_value *)(uintptr_t)&n->params[p]);
         for (uint32_t p = 0; n->in && p < n->nin; p++)
             tl_value_clear((struct tl_value *)(uintptr_t)&n->in[p].literal);
+        if (n->op && n->op->unshape && n->shape && n->shape->priv)
+            n->op->unshape((struct tl_shape *)(uintptr_t)n->shape);
     }
     tl_doc_free(plan->doc);
     tl_arena_clear(&plan->arena);

@@ -4,6 +4,7 @@
 #define TL_GRAPH_PLAN_H
 
 #include "graph/doc.h"
+#include "graph/policy.h"
 #include "graph/value.h"
 #include "wire/op.h"
 
@@ -15,6 +16,7 @@ struct tl_graph_env {
     bool admin;         /* admin parameters exist */
     const struct tl_port *in,
         *out; /* a nested graph's own ports, for its "graph.input" and "graph.output" nodes; NULL in a canvas */
+    unsigned depth; /* of a body (graph/body.h) within bodies; 0 in a canvas and in a capsule's graph */
 };
 
 struct tl_plan_port {
@@ -31,16 +33,22 @@ struct tl_plan_source {
 struct tl_plan_node {
     const char *id;
     const struct tl_op *op;
-    const json_t *data; /* borrowed from the document */
-    struct tl_shape shape;
+    const json_t *data;            /* of an op with shape(), for it to read again when it runs; NULL for others */
+    const struct tl_shape *shape;  /* shared by all nodes of an op without shape(); NULL where the node is not wanted */
     const struct tl_plan_port *in; /* inputs in the order of the shape's ports */
     uint32_t nin, nout;
+    uint32_t first_out; /* place of its first output among the outputs of all nodes */
     const struct tl_port *const *out;
     const struct tl_value *params; /* one per shape.params, defaults filled in */
     uint32_t nparams;
     uint32_t first_consumer, nconsumers; /* into plan->consumers: distinct nodes that wait for this one */
     uint32_t nproducers;                 /* distinct nodes this one waits for */
-    bool wanted;                         /* an ancestor of a target, or a target */
+    const struct tl_policy *policy;      /* from data.policy; NULL: tl_policy_of_op(op) */
+    /* What its results depend on besides the values on its edges: BLAKE2b-256 over the length-prefixed fields "talos-node-1", op name, revision (32-bit LE),
+     * identity ("" for none), number of parameters (32-bit LE); per parameter its name and the tl_value_hash of its value; per input port in order
+     * its name, and the tl_value_hash of its literal where no edge comes in and it has one, else an empty field. Zeros where the node is not wanted. */
+    uint8_t digest[32];
+    bool wanted; /* an ancestor of a target, or a target */
 };
 
 struct tl_plan {
@@ -48,6 +56,7 @@ struct tl_plan {
     struct tl_doc *doc; /* owned */
     const struct tl_plan_node *nodes;
     uint32_t nnodes, nwanted;
+    uint32_t nouts;        /* outputs of all nodes */
     const uint32_t *order; /* all nodes, topologically */
     const struct tl_plan_source *sources;
     const uint32_t *consumers;

@@ -26,7 +26,7 @@ static int output_hash(struct tl_run *run, uint32_t node, uint32_t out, uint8_t 
         if (!made)
             return TL_ENOMEM;
         for (uint32_t k = 0; k < n; k++)
-            if (tl_value_hash(&s->outputs[k], made + 32 * k) < 0) {
+            if (tl_value_hash(&tl_run_values(run, node)[k], made + 32 * k) < 0) {
                 free(made);
                 return TL_ENOMEM;
             }
@@ -82,12 +82,12 @@ int tl_result_key(struct tl_op_ctx *ctx)
     add_text(&h, "talos-result-1");
     add_text(&h, def->op->name);
     tl_blake2b_field(&h, &def->op->revision, sizeof(def->op->revision));
-    add_text(&h, def->shape.identity);
+    add_text(&h, def->shape->identity);
     int err = 0;
     for (uint32_t i = 0; !err && i < def->nparams; i++) {
         uint8_t v[32];
         err = tl_value_hash(&def->params[i], v);
-        add_text(&h, def->shape.params[i].name);
+        add_text(&h, def->shape->params[i].name);
         tl_blake2b_update(&h, v, sizeof(v));
     }
     if (!err)

@@ -35,8 +35,8 @@ struct tl_exec_conf {
                   struct tl_diag *diag);
     /* The organisation's key for result hashes (32 bytes). */
     int (*cache_key)(void *arg, const char *org, uint8_t ret[32]);
-    /* Shapes the public ending of a run of this kind: fills payload of run.completed from the nodes' outputs. NULL: {"outputs":{…}} alone. */
-    int (*complete)(void *arg, const struct tl_run *run, json_t *payload);
+    /* Shapes the public ending of a run of this kind: appends the payload of run.completed, a JSON object, made from the nodes' outputs. NULL: {}. */
+    int (*complete)(void *arg, const struct tl_run *run, struct tl_str *payload);
     tl_run_notify_fn notify;
     void *arg;
 };
@@ -86,6 +86,8 @@ const json_t *tl_run_doc(const struct tl_run *run);
 const struct tl_value *tl_run_output(const struct tl_run *run, const char *node, const char *port);
 /* The same by index of node and output: for walking all of them. */
 const struct tl_value *tl_run_output_at(const struct tl_run *run, uint32_t node, uint32_t out);
+/* The nodes that failed without ending the run (policy on_error: continue), as a JSON list of at most max ids appended to s; how many there are. */
+uint32_t tl_run_failed_nodes(const struct tl_run *run, uint32_t max, struct tl_str *s);
 struct tl_usage;
 void tl_run_usage(const struct tl_run *run, struct tl_usage *ret, int64_t *ret_latency_ms);
 

@@ -4,11 +4,12 @@
 #include "base/mem.h"
 #include "graph/state.h"
 
+#include <stdio.h>
 #include <string.h>
 
-static int make_run(struct tl_exec *exec, const struct tl_run_req *req, const struct tl_id *id, struct tl_run **ret)
+static int make_run(struct tl_exec *exec, const struct tl_run_req *req, const struct tl_id *id, bool fresh, struct tl_run **ret)
 {
-    if (strlen(req->org) >= TL_ORG_MAX)
+    if (strlen(req->org) >= TL_ORG_MAX || req->priority < TL_PRIORITY_LOW || req->priority > TL_PRIORITY_HIGH)
         return TL_EINVAL;
     int err = tl_run_new(exec, req->plan, ret);
     struct tl_run *run = *ret;
@@ -22,7 +23,11 @@ static int make_run(struct tl_exec *exec, const struct tl_run_req *req, const st
     run->doc = json_incref(req->doc);
     run->meta = json_incref(req->meta);
     run->created_ms = run->started_ms = tl_id_ms(id);
-    err = run->org && run->sub && run->kind ? 0 : TL_ENOMEM;
+    run->priority = req->priority;
+    run->budget = req->budget;
+    run->durable = !fresh || !exec->conf.db;
+    run->flow = tl_exec_flow(exec, req->org);
+    err = run->org && run->sub && run->kind && run->flow ? 0 : TL_ENOMEM;
     if (!err && exec->conf.cache_key)
         err = exec->conf.cache_key(exec->conf.arg, req->org, run->cache_key);
     if (err) {
@@ -76,16 +81,41 @@ static void first_done(void *arg, int err)
     struct first *f = arg;
     struct tl_run *run = f->run;
     const struct tl_exec_conf *conf = &run->exec->conf;
-    if (!err) {
-        tl_exec_add_live(run->exec, run);
-        if (conf->notify)
-            conf->notify(conf->arg, &run->id, 1, false);
-    }
+    if (!err && conf->notify)
+        conf->notify(conf->arg, &run->id, 1, false);
     if (f->started)
         f->started(f->arg, err, &run->id);
-    if (!err)
-        tl_journal_begin(run);
+    tl_journal_first_done(run, err);
     free_first(f);
+}
+
+/* Its nodes begin while the first commit is under way; those that may reach outside wait for it. */
+static int start_stored(struct first *f, const struct tl_run_req *req)
+{
+    struct tl_exec *exec = f->exec;
+    struct tl_run *run = f->run;
+    char payload[64];
+    int n = snprintf(payload, sizeof(payload), "{\"node_count\":%u}", req->plan->nwanted);
+    int err = tl_journal_new(run, 1, false);
+    if (err)
+        return err;
+    f->doc = tl_json_text(req->doc);
+    f->record = tl_journal_first_record(run);
+    f->queued.seq = 1;
+    f->queued.text = tl_journal_event_text(run, 1, "run.queued", payload, (size_t)n, &f->queued.len);
+    if (!f->doc || !f->record || !f->queued.text)
+        return TL_ENOMEM;
+    tl_run_ref(run);
+    tl_exec_add_live(exec, run);
+    err = tl_db_submit(exec->conf.db, put_first, f, first_done);
+    if (err) {
+        tl_exec_remove_live(exec, run);
+    } else {
+        tl_journal_started(run);
+        tl_run_begin(run);
+    }
+    tl_run_unref(run);
+    return err;
 }
 
 int tl_run_start(struct tl_exec *exec, const struct tl_run_req *req,
@@ -93,23 +123,23 @@ int tl_run_start(struct tl_exec *exec, const struct tl_run_req *req,
 {
     if (!tl_exec_has_room(exec, req->plan->nwanted))
         return TL_ERATE;
-    struct tl_id id = tl_id_new();
+    struct tl_id id = tl_exec_new_id(exec);
     struct first *f = tl_calloc(1, sizeof(*f));
     if (!f)
         return TL_ENOMEM;
     *f = (struct first){.exec = exec, .started = started, .arg = arg};
     tl_exec_commits(exec, 1);
-    int err = make_run(exec, req, &id, &f->run);
-    if (!err)
-        err = tl_journal_new(f->run, 1, false);
-    if (!err) {
-        f->doc = tl_json_text(req->doc);
-        f->record = tl_journal_record_text(f->run, "queued", 0, 1, false);
-        f->queued =
-            (struct tl_event){.seq = 1,
-                              .text = tl_journal_event_text(f->run->id_text, 1, "run.queued",
-                                                            json_pack("{s:i}", "node_count", (int)req->plan->nwanted))};
-        err = f->doc && f->record && f->queued.text ? tl_db_submit(exec->conf.db, put_first, f, first_done) : TL_ENOMEM;
+    int err = make_run(exec, req, &id, true, &f->run);
+    if (!err && exec->conf.db) {
+        err = start_stored(f, req);
+    } else if (!err) {
+        struct tl_run *run = tl_run_ref(f->run);
+        tl_exec_add_live(exec, run);
+        if (started)
+            started(arg, 0, &id);
+        tl_run_begin(run);
+        tl_run_unref(run);
+        free_first(f);
     }
     if (err)
         free_first(f);
@@ -188,6 +218,8 @@ static int note_reported(void *arg, uint64_t seq, const char *json, size_t len)
         uint32_t node = id ? tl_plan_find(run->plan, id) : UINT32_MAX;
         if (node != UINT32_MAX)
             run->nodes[node].reported = true;
+        else if (id && (run->told || (run->told = json_object())))
+            json_object_set_new(run->told, id, json_true());
     }
     return 0;
 }
@@ -197,7 +229,7 @@ static json_t *meta_of(const json_t *record)
 {
     static const char *const own[] = {"id",       "org",        "sub",        "kind",       "status",
                                       "progress", "created_at", "started_at", "updated_at", "ended_at",
-                                      "last_seq", "graph_hash", "node_count", "result",     NULL};
+                                      "last_seq", "graph_hash", "node_count", "result", "waiting_for", "priority", "budget_tokens", "budget_cost_usd", NULL};
     json_t *meta = json_copy((json_t *)(uintptr_t)record);
     for (size_t i = 0; meta && own[i]; i++)
         json_object_del(meta, own[i]);
@@ -225,22 +257,29 @@ static int resume_one(struct tl_exec *exec, const struct stored *s)
         }
     }
     TL_AUTO_JSON json_t *meta = meta_of(s->record);
-    struct tl_run_req req = {.org = org, .sub = sub, .kind = kind, .doc = s->doc, .plan = plan, .meta = meta};
-    int err = make_run(exec, &req, &s->id, &run);
+    struct tl_run_req req = {.org = org,
+                             .sub = sub,
+                             .kind = kind,
+                             .doc = s->doc,
+                             .plan = plan,
+                             .meta = meta,
+                             .priority = (int)tl_json_int(s->record, "priority", 0),
+                             .budget = {.tokens = tl_json_int(s->record, "budget_tokens", 0),
+                                        .cost_usd = tl_json_num(s->record, "budget_cost_usd", 0)}};
+    int err = make_run(exec, &req, &s->id, false, &run);
     bool started = strcmp(tl_json_str(s->record, "status"), "running") == 0;
     if (!err)
         err = tl_journal_new(run, (uint64_t)tl_json_int(s->record, "last_seq", 1), started);
     if (!err)
         err = tl_events_read(exec->conf.db, &s->id, 0, note_reported, run);
     if (!err) {
-        run->journal->percent = tl_json_num(s->record, "progress", 0);
-        run->journal->message = started ? tl_strdup("going on after a restart") : NULL;
+        tl_journal_go_on(run, tl_json_num(s->record, "progress", 0), started ? "going on after a restart" : NULL);
         tl_exec_add_live(exec, run);
         if (planned < 0)
             tl_run_stop(run, planned, diag.count ? diag.items[0].node : NULL,
                         diag.count ? diag.items[0].message : tl_err_text(planned));
-        else
-            tl_journal_begin(run);
+        tl_journal_started(run);
+        tl_run_begin(run);
     }
     tl_run_unref(run);
     tl_plan_unref(plan);

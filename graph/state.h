@@ -1,14 +1,17 @@
-/* What a run is made of while it lives. Private to graph/: exec.c (threads and queues), start.c (a run's first commit, and going on), run.c
+/* What a run is made of while it lives. Private to graph/: exec.c (threads, places, queues), timer.c, start.c (a run's first commit, and going on), run.c
  * (its nodes), op_ctx.c (what ops call), journal.c (events and records), result.c (results kept), read.c.
  *
- * Locks: run->lock guards everything of a run that changes, nodes included; exec->lock guards queues and the table of live runs. A run's lock may be held when the
- * executor's is taken, never the other way round. Neither is held while an op, a hook or the database's update runs. */
+ * Locks, in the order in which they may be taken while another is held: a nested run's, its parent's …, the outermost run's; then one of the leaves: the
+ * journal's, the executor's, the timers'. No lock is held while an op, a hook or the database's update runs, but the nested run's own while step is told. */
 #ifndef TL_GRAPH_STATE_H
 #define TL_GRAPH_STATE_H
 
 #include "base/clock.h"
+#include "base/str.h"
 #include "graph/op_ctx.h"
+#include "graph/policy.h"
 #include "graph/run.h"
+#include "graph/timer.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -16,52 +19,100 @@
 enum tl_node_status {
     TL_NODE_QUEUED,
     TL_NODE_RUNNING,
+    TL_NODE_WAITING, /* for a person */
     TL_NODE_DONE,
     TL_NODE_FAILED,
     TL_NODE_CANCELLED,
     TL_NODE_SKIPPED
 };
 
-struct tl_node_state {
-    struct tl_value *outputs;     /* node->nout of them, once done */
-    struct tl_op_ctx *ctx;        /* while running */
-    uint8_t *hashes;              /* 32 bytes per output, once asked for */
-    char *message;                /* the last one of its progress */
-    uint32_t waiting;             /* producers that have not finished */
-    float progress;               /* 0 to 1 */
-    uint8_t status;               /* enum tl_node_status */
-    bool cached, dirty, reported; /* dirty: in the next run.progress; reported: its outputs are in the journal */
+/* What only few nodes have. */
+struct tl_node_extra {
+    char *message;           /* the last one of its progress, or of its error */
+    int err;                 /* of a failed node */
+    json_t *waits;           /* what a waiting node waits for */
+    struct tl_node_timer *retry;
 };
 
-/* An item of work: a node to run, or a function. Intrusive, so that queueing cannot fail. */
+struct tl_node_state {
+    struct tl_op_ctx *ctx; /* while it runs or waits */
+    struct tl_node_extra *extra;
+    uint8_t *hashes;     /* 32 bytes per output, once asked for */
+    uint32_t waiting;    /* producers that have not ended */
+    uint32_t next_ready; /* in its list of ready nodes */
+    uint32_t change;     /* its place in the journal's list of changes, if it has one there */
+    float progress;      /* 0 to 1 */
+    uint8_t status;      /* enum tl_node_status */
+    uint8_t attempts, losses;
+    bool cached : 1, reported : 1; /* reported: its outputs are in the journal */
+    bool behind_failure : 1;       /* a producer failed, or was skipped for such a reason */
+    bool behind_branch : 1;        /* a producer left outputs unset as branches not taken, or was skipped for that */
+    bool marked : 1;               /* that it began is on disk (TL_OP_EFFECT) */
+    bool fallback : 1;             /* its policy's outputs stand in for its own */
+    bool answered : 1;             /* a person said what became of it */
+};
+
+/* A function that waits for a thread. Intrusive, so that queueing cannot fail. */
 struct tl_task {
     struct tl_task *next;
     void (*fn)(struct tl_task *task);
 };
 
+/* Ready nodes of a run in one class, first in first out. */
+struct tl_ready {
+    uint32_t head, tail; /* UINT32_MAX: none */
+    _Atomic bool listed; /* the run stands in its organisation's queue of this class, which holds a reference; under exec->lock */
+    struct tl_run *next_run;
+};
+
+/* Runs with ready nodes, and the machine's time that an organisation has had. Under exec->lock. */
+struct tl_flow {
+    struct tl_flow *next;                                   /* in exec->flows */
+    size_t runs;                                            /* live outermost runs */
+    double used_us[TL_CLASS_COUNT];                         /* virtual time: the least goes first */
+    struct tl_run *head[TL_CLASS_COUNT][3], *tail[TL_CLASS_COUNT][3]; /* by priority, high first */
+    size_t listed[TL_CLASS_COUNT];
+    char org[];
+};
+
+struct tl_held {
+    struct tl_run *run;
+    uint32_t node;
+};
+
 struct tl_run {
     struct tl_exec *exec;
     struct tl_plan *plan;
+    struct tl_run *root; /* the outermost run: itself where it is that */
+    struct tl_flow *flow;
     _Atomic int refs;
     pthread_mutex_t lock;
     struct tl_node_state *nodes;
-    struct tl_node_task *tasks; /* one per node: its place in the ready queue */
-    uint32_t left;              /* wanted nodes that have not ended */
-    uint32_t ndone;             /* wanted nodes that ended well */
-    double progress;            /* sum of the nodes' progress */
-    uint32_t active;            /* contexts alive */
-    int err;                    /* the first failure, TL_ECANCELLED when cancelled */
+    struct tl_value *values; /* outputs of all nodes, from plan node's first_out */
+    struct tl_ready ready[TL_CLASS_COUNT];
+    uint32_t left;     /* wanted nodes that have not ended */
+    uint32_t ndone;    /* wanted nodes that ended well */
+    uint32_t nfailed;  /* nodes that failed and did not stop the run */
+    uint32_t active;   /* contexts alive */
+    uint32_t serial;   /* of the last context made */
+    uint32_t soon;     /* threads at a quick op of this run: they come back for what is ready */
+    double progress;   /* sum of the nodes' progress */
+    int err;           /* the first failure, TL_ECANCELLED when cancelled */
     char *err_node, *err_message, *cancel_reason;
     bool stopping; /* no further node starts */
     bool ended;    /* finish has been decided */
     struct tl_usage usage;
+    struct tl_task end_task;
 
     /* Nested runs */
     struct tl_op_ctx *parent;
-    const struct tl_value *inputs; /* per env.in port; owned copies */
-    struct tl_nested_watch watch;
-    void (*nested_done)(struct tl_op_ctx *ctx, const struct tl_nested_result *result);
-    struct tl_task begin_task, end_task;
+    struct tl_run *next_nested, *prev_nested; /* in parent->nested; under the parent run's lock */
+    struct tl_value *inputs;                  /* per env.in port; owned */
+    char *prefix;                             /* what step ids inside begin with: "node#2/" */
+    bool open, told_to_stop;
+    void *nest_arg;
+    void (*nest_step)(void *arg, const struct tl_plan_node *node, uint32_t done, uint32_t total);
+    void (*nest_done)(struct tl_op_ctx *ctx, void *arg, const struct tl_nested_result *result);
 
     /* Outermost runs only */
     struct tl_id id;
@@ -70,125 +121,156 @@ struct tl_run {
     json_t *doc, *meta;
     uint8_t cache_key[32];
     int64_t created_ms, started_ms;
-    struct tl_run *next_live; /* exec->live chain */
-    bool suspended;           /* the executor closes: no terminal event */
-    struct tl_journal *journal;
+    int priority;
+    struct tl_budget budget;
+    struct tl_run *next_live;          /* exec->live chain */
+    _Atomic bool suspended;            /* the executor closes: no terminal event */
+    _Atomic bool durable;              /* its first commit is on disk */
+    struct tl_held *held;              /* nodes that wait for that, each with a reference to its run */
+    size_t nheld, held_cap;
+    json_t *told;                      /* step ids inside groups whose outputs the journal had when the run was taken up; NULL for none */
+    struct tl_journal *journal;        /* NULL without a database */
 };
 
-struct tl_node_task {
-    struct tl_task task;
-    struct tl_run *run;
-    uint32_t node;
+static inline struct tl_value *tl_run_values(const struct tl_run *run, uint32_t node)
+{
+    return run->values + run->plan->nodes[node].first_out;
+}
+
+/* A node's timer: for its time allowed, its alarm, or its next attempt. */
+struct tl_node_timer {
+    struct tl_timer timer;
+    struct tl_run *run; /* a reference */
+    uint32_t node, serial;
+    void (*fn)(struct tl_op_ctx *ctx); /* an alarm's */
 };
 
 struct tl_op_ctx {
     struct tl_run *run;
-    uint32_t node;
+    uint32_t node, serial;
     const struct tl_plan_node *def;
-    struct tl_value *inputs; /* one per input port */
-    struct tl_value *outputs;
+    struct tl_value *inputs;  /* one per input port */
+    struct tl_value *outputs; /* the run's, of this node */
     void (*on_cancel)(struct tl_op_ctx *ctx);
-    bool in_run, in_cancel, done, cancel_told, impure; /* under run->lock */
+    unsigned calls; /* callbacks from outside that are under way: the context stays */
+    bool in_run, done, cancel_told, impure, timed_out, has_place, interrupted, cleaned; /* under run->lock */
     int err;
     char *message;
-    char *step_key;
+    char *step_key, *idem_key;
+    struct tl_node_timer *timeout, *alarm;
+    int64_t began_us; /* 0 for quick ops */
+    int64_t mark_ms;  /* when the attempt that left a mark began */
+    int64_t retry_after_ms;
     struct tl_run *nested;
     struct tl_usage usage; /* this node's, kept with its result */
+    struct tl_task task;   /* going on after its mark is on disk */
     uint8_t key[32];       /* result key; valid where has_key */
     bool has_key;
+    size_t cap; /* bytes of the whole block */
     _Alignas(16) unsigned char priv[];
 };
 
 enum {
     TL_LIVE_BUCKETS = 1024,
     TL_POST_MAX = 10000,
-    TL_LIVE_NODES_MAX = 500000, /* some 850 bytes each; a run beyond it is refused until others have ended */
+    TL_LIVE_NODES_MAX = 1000000, /* a run beyond it is refused until others have ended */
+    TL_NESTED_NODES_MAX = 2000000, /* of all nested runs at once; one beyond it fails its node */
+    TL_MEDIA_PLACES = 2,
+    TL_NET_PLACES = 64,
 };
 
 struct tl_exec {
     struct tl_exec_conf conf;
     pthread_mutex_t lock;
-    pthread_cond_t work, idle, timer_wake;
+    pthread_cond_t work, idle;
     struct tl_task *posted, **posted_tail;
-    struct tl_task *ready, **ready_tail;
-    size_t nposted;
-    unsigned running; /* threads at work */
+    size_t nposted;   /* requests among them */
+    unsigned sleeping; /* threads that wait for work */
     bool closing;
     pthread_t *threads;
     unsigned nthreads;
-    pthread_t timer;
-    bool timer_started;
-    struct tl_journal *timed, **timed_tail; /* journals that want a flush later, by due time */
+    struct tl_timers *timers;
+    struct tl_flow *flows;
+    double now_us[TL_CLASS_COUNT];       /* virtual time of the flow served last */
+    unsigned busy[TL_CLASS_COUNT];       /* places taken */
+    size_t listed[TL_CLASS_COUNT];       /* runs in queues */
+    _Atomic size_t hungry;               /* listed cpu runs and posted functions: someone may have to be let in */
     struct tl_run *live[TL_LIVE_BUCKETS];
     size_t nlive;
     size_t live_nodes; /* of all live runs */
-    size_t ncommits;   /* commits under way that will come back here */
+    _Atomic size_t nested_nodes;
+    size_t ncommits; /* commits under way that will come back here */
+    struct tl_asks *asks;
+    struct tl_op_ctx *spare; /* of a manual executor */
 };
 
 /* exec.c */
-void tl_exec_ready(struct tl_exec *exec, struct tl_task *task);
+int64_t tl_exec_mono_us(const struct tl_exec *exec);
+int64_t tl_exec_wall_ms(const struct tl_exec *exec);
+uint32_t tl_exec_random32(const struct tl_exec *exec);
+struct tl_id tl_exec_new_id(const struct tl_exec *exec);
+void tl_exec_task(struct tl_exec *exec, struct tl_task *task);             /* ahead of nodes */
+void tl_exec_list(struct tl_run *run, enum tl_op_class cls);               /* the run has ready nodes: any lock of a run may be held */
+void tl_exec_leave_place(struct tl_run *run, enum tl_op_class cls, int64_t us); /* that a pending node held so long */
+/* Whether a thread that works on run since so many microseconds must let another go first. */
+bool tl_exec_must_yield(struct tl_run *run, int64_t us, uint32_t nodes);
+struct tl_flow *tl_exec_flow(struct tl_exec *exec, const char *org); /* counts a live run; NULL on want of memory */
+void tl_exec_leave_flow(struct tl_exec *exec, struct tl_flow *flow);
 struct tl_run *tl_exec_find(struct tl_exec *exec, const struct tl_id *id); /* a reference, or NULL */
 void tl_exec_add_live(struct tl_exec *exec, struct tl_run *run);           /* takes a reference of its own */
 void tl_exec_remove_live(struct tl_exec *exec, struct tl_run *run);
 bool tl_exec_has_room(struct tl_exec *exec, uint32_t nodes);                /* for another run of so many */
 void tl_exec_commits(struct tl_exec *exec, int more);                       /* counts commits under way, up or down */
-void tl_exec_flush_later(struct tl_exec *exec, struct tl_journal *journal); /* journal->due_us is set */
 
 /* run.c */
 int tl_run_new(struct tl_exec *exec, struct tl_plan *plan, struct tl_run **ret);
 struct tl_run *tl_run_ref(struct tl_run *run);
 void tl_run_unref(struct tl_run *run);
 void tl_run_begin(struct tl_run *run); /* queues the nodes that wait for nothing */
-bool tl_run_stop(struct tl_run *run, int err, const char *node,
-                 const char *message);         /* the first reason counts: true where this is it; cancels what runs */
-void tl_run_node_ended(struct tl_op_ctx *ctx); /* ctx is done; takes it */
-struct tl_run *tl_run_root(struct tl_run *run);
+/* Works on ready nodes of one class until there is none or another must go first. The caller has taken a place. *ret_kept: the place went with a pending node. */
+uint32_t tl_run_slice(struct tl_run *run, enum tl_op_class cls, struct tl_op_ctx **spare, bool *ret_kept);
+void tl_run_durable(struct tl_run *run); /* the first commit is on disk: what waited for it may begin */
+/* The first reason counts: true where this is it; cancels what runs. */
+bool tl_run_stop(struct tl_run *run, int err, const char *node, const char *message);
+void tl_run_node_ended(struct tl_op_ctx *ctx); /* ctx is done and nobody is inside */
+void tl_run_call_ended(struct tl_op_ctx *ctx); /* a callback has returned; run->lock held, let go on return */
+/* "prefix/node", returned owned. */
+char *tl_run_step_id(const struct tl_run *run, uint32_t node);
 
 /* read.c */
 int tl_run_read_record(struct tl_txn *txn, const struct tl_id *id, json_t **ret);
 
 /* op_ctx.c */
-struct tl_op_ctx *tl_op_ctx_new(struct tl_run *run, uint32_t node);
-void tl_op_ctx_free(struct tl_op_ctx *ctx);
-void tl_op_ctx_cancel(
-    struct tl_op_ctx *ctx); /* calls on_cancel once; run->lock must be held and is held again on return */
+struct tl_op_ctx *tl_op_ctx_new(struct tl_run *run, uint32_t node, struct tl_op_ctx **spare);
+void tl_op_ctx_free(struct tl_op_ctx *ctx, struct tl_op_ctx **spare);
+void tl_op_ctx_cancel(struct tl_op_ctx *ctx); /* calls on_cancel once; run->lock must be held and is held again on return */
+/* Arms a timer for a node; run->lock held. NULL on want of memory. */
+struct tl_node_timer *tl_node_timer_new(struct tl_run *run, uint32_t node, uint32_t serial, int64_t due_us, void (*fire)(struct tl_timer *timer));
+void tl_node_timer_cancel(struct tl_node_timer **timer); /* NULL inside accepted */
+void tl_node_timer_free(struct tl_node_timer *timer);    /* one that has fired */
 
-/* journal.c: events of an outermost run. Those that take a run are called with run->lock held. */
+/* journal.c: events of an outermost run. */
 struct tl_event {
     uint64_t seq;
     char *text;
+    size_t len;
 };
-/* An event's text in the seed's order of fields (capsule-node-spec.md §5.3), takes payload; a record's text. Both owned, NULL on want of memory. */
-char *tl_journal_event_text(const char *run_id, uint64_t seq, const char *type, json_t *payload);
-char *tl_journal_record_text(struct tl_run *run, const char *status, double progress, uint64_t seq, bool ended);
+/* An event's text in the seed's order of fields (capsule-node-spec.md §5.3); payload is JSON text. Owned, NULL on want of memory. */
+char *tl_journal_event_text(const struct tl_run *run, uint64_t seq, const char *type, const char *payload, size_t payload_len, size_t *ret_len);
 int tl_journal_put_event(struct tl_txn *txn, const struct tl_id *run, const struct tl_event *e);
 int tl_journal_new(struct tl_run *run, uint64_t seq, bool started);
 void tl_journal_free(struct tl_journal *journal);
+char *tl_journal_first_record(struct tl_run *run);
+/* Below: any run, its lock held (or nobody else has it yet). Nested runs that are not open tell nothing. */
 void tl_journal_node_changed(struct tl_run *run, uint32_t node);
-void tl_journal_result(struct tl_run *run, uint32_t node,
-                       const struct tl_op_ctx *ctx); /* outputs to publish, and to keep under ctx's key */
+void tl_journal_result(struct tl_run *run, uint32_t node, const struct tl_op_ctx *ctx); /* outputs to publish, and to keep under ctx's key */
+/* Outermost runs. */
 void tl_journal_started(struct tl_run *run);
-void tl_journal_end(struct tl_run *run, const char *status, json_t *payload); /* takes payload: the terminal event */
-void tl_journal_suspend(struct tl_run *run);       /* keeps the results there are and makes no further event */
-void tl_journal_flush(struct tl_journal *journal); /* without the lock: from the timer */
-void tl_journal_begin(struct tl_run *run);         /* schedules the run; the lock is not needed */
-struct tl_journal {
-    struct tl_run *run;
-    uint64_t seq; /* of the last event made */
-    bool committing, scheduled, wants_flush, start_due, failed;
-    bool closed; /* the terminal event has been made */
-    char *message;
-    const char *end_status;
-    json_t *end_payload;
-    json_t *results;      /* lists of {"node","outputs","cached"}, one for each run.partial to come */
-    size_t results_bytes; /* of the last list */
-    struct tl_kept *kept; /* results to be stored with the next commit */
-    uint32_t *dirty;      /* nodes changed since the last run.progress */
-    uint32_t ndirty;
-    double percent;
-    int64_t last_progress_us, due_us;
-    struct tl_journal *next_timed;
-};
+void tl_journal_go_on(struct tl_run *run, double percent, const char *message); /* before the run begins: where it stood, and what to say first, or NULL */
+void tl_journal_end(struct tl_run *run, const char *status, const struct tl_str *payload); /* the terminal event */
+void tl_journal_suspend(struct tl_run *run); /* keeps the results there are and makes no further event */
+void tl_journal_first_done(struct tl_run *run, int err); /* the run's first commit has come back */
+bool tl_journal_failed(struct tl_run *run);
 
 /* result.c */
 struct tl_kept {

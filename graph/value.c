@@ -142,6 +142,18 @@ json_t *tl_value_json(const struct tl_value *v)
     return json_real(v->number);
 }
 
+void tl_value_add(struct tl_str *s, const struct tl_value *v)
+{
+    if (tl_value_none(v))
+        tl_str_puts(s, "null");
+    else if (v->type == TL_T_BOOLEAN)
+        tl_str_puts(s, v->boolean ? "true" : "false");
+    else if (v->type == TL_T_NUMBER)
+        tl_json_add_number(s, v->number);
+    else
+        tl_json_add(s, v->json);
+}
+
 const char *tl_value_sha256(const struct tl_value *v)
 {
     return !tl_value_none(v) && tl_type_is_media(v->type) ? tl_json_str(v->json, "sha256") : NULL;

@@ -3,6 +3,7 @@
 #ifndef TL_GRAPH_VALUE_H
 #define TL_GRAPH_VALUE_H
 
+#include "base/str.h"
 #include "wire/type.h"
 
 #include <jansson.h>
@@ -41,6 +42,7 @@ void tl_value_clear(struct tl_value *v);
  * text, "must be a list of finite numbers") where it has not. */
 int tl_value_from_json(enum tl_type type, json_t *j, struct tl_value *ret, const char **ret_why);
 json_t *tl_value_json(const struct tl_value *v); /* returns an owned reference; JSON null for none */
+void tl_value_add(struct tl_str *s, const struct tl_value *v); /* the same as text, appended */
 /* A media reference's hash and fields, NULL where v is no medium. Borrowed. */
 const char *tl_value_sha256(const struct tl_value *v);
 json_t *tl_media_json(const char *kind, const char *sha256, const char *content_type, uint64_t bytes, const char *name);

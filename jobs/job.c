@@ -21,6 +21,20 @@ void tl_jobs_list_push(struct tl_jobs_list *l, struct tl_job *job)
     l->tail = &job->next;
 }
 
+struct tl_job *tl_jobs_list_take(struct tl_jobs_list *l, const struct tl_id *id)
+{
+    struct tl_job **at = &l->head, *job;
+    while ((job = *at) && !tl_id_equal(&job->id, id))
+        at = &job->next;
+    if (job) {
+        *at = job->next;
+        if (!job->next)
+            l->tail = at;
+        job->next = NULL;
+    }
+    return job;
+}
+
 void tl_jobs_list_unshift(struct tl_jobs_list *l, struct tl_job *job)
 {
     job->next = l->head;
@@ -113,14 +127,6 @@ void tl_job_fail(struct tl_job *job, int err, char *message)
     }
 }
 
-void tl_job_abort_outputs(struct tl_job *job)
-{
-    for (size_t i = 0; job->stage == TL_JOB_RUN && i < job->nouts; i++) {
-        tl_blob_abort(job->outs[i].writer);
-        job->outs[i].writer = NULL;
-    }
-}
-
 static const char *sniff(const unsigned char *head, ssize_t n)
 {
     static const unsigned char png[] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
@@ -191,9 +197,11 @@ void *tl_jobs_finisher(void *arg)
             pthread_cond_wait(&jobs->finish_cond, &jobs->lock);
             continue;
         }
+        jobs->committing = job;
         pthread_mutex_unlock(&jobs->lock);
         commit(job);
         pthread_mutex_lock(&jobs->lock);
+        jobs->committing = NULL;
         tl_jobs_list_push(&jobs->finished, job);
         uint64_t one = 1;
         if (write(jobs->wake, &one, sizeof(one)) < 0) {

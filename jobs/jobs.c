@@ -47,8 +47,8 @@ void tl_jobs_cancel(struct tl_jobs *jobs, const struct tl_id *id)
 
 static void tell(struct tl_job *job)
 {
-    bool ok = job->err == 0 && job->output;
-    job->req.done(job->req.arg, ok ? 0 : job->err ? job->err : TL_EWORKER, job->message, ok ? job->output : NULL);
+    if (job->req.done) /* otherwise told of its cancel while its files were committed */
+        job->req.done(job->req.arg, job->err, job->message, job->err == 0 ? job->output : NULL);
     tl_job_free(job);
 }
 
@@ -65,21 +65,41 @@ static void cancel_at_work(struct tl_worker *w, int64_t now)
         tl_worker_kill(w);
 }
 
+/* A job whose files are being made durable: that may take seconds, and nobody waits for it any more. */
+static void cancel_finishing(struct tl_jobs *jobs, const struct tl_id *id)
+{
+    struct tl_job *found = NULL;
+    void (*done)(void *arg, int err, const char *message, json_t *output) = NULL;
+    pthread_mutex_lock(&jobs->lock);
+    found = tl_jobs_list_take(&jobs->finish, id);
+    struct tl_job *committing = jobs->committing;
+    if (!found && committing && tl_id_equal(&committing->id, id)) {
+        done = committing->req.done;
+        committing->req.done = NULL;
+    }
+    void *arg = done ? committing->req.arg : NULL;
+    pthread_mutex_unlock(&jobs->lock);
+    if (done)
+        done(arg, TL_ECANCELLED, NULL, NULL);
+    if (found) {
+        tl_job_fail(found, TL_ECANCELLED, NULL);
+        tell(found);
+    }
+}
+
 static void cancel_one(struct tl_jobs *jobs, const struct tl_id *id, int64_t now)
 {
     for (struct tl_worker *w = jobs->workers; w; w = w->next)
-        if (w->job && tl_id_equal(&w->job->id, id))
+        if (w->job && tl_id_equal(&w->job->id, id)) {
             cancel_at_work(w, now);
-    for (struct tl_job **at = &jobs->queue.head; *at; at = &(*at)->next) {
-        struct tl_job *job = *at;
-        if (!tl_id_equal(&job->id, id))
-            continue;
-        *at = job->next;
-        if (!job->next)
-            jobs->queue.tail = at;
+            return;
+        }
+    struct tl_job *job = tl_jobs_list_take(&jobs->queue, id);
+    if (job) {
         tl_job_fail(job, TL_ECANCELLED, NULL);
         tell(job);
-        return;
+    } else {
+        cancel_finishing(jobs, id);
     }
 }
 
@@ -139,9 +159,11 @@ static void worker_ended(struct tl_jobs *jobs, struct tl_worker *w)
     struct tl_job *job = w->job;
     char *message;
     int err = tl_worker_reap(w, &message);
-    if (!w->ready) {
+    if (!job) { /* also one that stood ready: who cannot wait cannot work, and is not started again and again */
         jobs->failed_starts++;
         jobs->start_err = err == TL_ESANDBOX ? err : TL_EWORKER;
+    } else if (w->answered) {
+        jobs->failed_starts = 0;
     }
     if (!job) {
         free(message);
@@ -158,7 +180,7 @@ static void worker_ended(struct tl_jobs *jobs, struct tl_worker *w)
         err = tl_job_look_at_outputs(job);
     } else if (err == 0) {
         job->outs[job->verifying].info = json_incref(json_object_get(w->output, "info"));
-    } else if (job->stage == TL_JOB_VERIFY && err != TL_ECANCELLED) {
+    } else if (job->stage == TL_JOB_VERIFY && err != TL_ECANCELLED && err != TL_EWORKER) {
         free(message);
         message = tl_strdup("the file that was written could not be read back");
     }
@@ -235,17 +257,13 @@ static void dispatch(struct tl_jobs *jobs)
     struct tl_worker *w;
     while (jobs->queue.head && count(jobs, true) < jobs->conf.max_workers && (w = ready_worker(jobs))) {
         struct tl_job *job = tl_jobs_list_pop(&jobs->queue);
-        jobs->failed_starts = 0;
         bool spoilt = false;
         int err = job->req.cancelled && job->req.cancelled(job->req.arg) ? TL_ECANCELLED
                                                                          : tl_worker_give(jobs, w, job, &spoilt);
         if (spoilt)
             tl_worker_kill(w);
-        if (spoilt && ++job->refused < TL_JOBS_START_TRIES) {
-            tl_job_abort_outputs(job); /* an idle worker had died: another will do */
-            tl_jobs_list_unshift(&jobs->queue, job);
-        } else if (err < 0) {
-            tl_job_fail(job, err, NULL);
+        if (err < 0) {
+            tl_job_fail(job, err, spoilt ? tl_strdup("the worker process ended before it took the job") : NULL);
             tell(job);
         }
     }

@@ -13,8 +13,8 @@ enum {
     TL_JOBS_CANCEL_MS = 250,       /* a cancelled worker has this long before it is killed */
     TL_JOBS_START_MS = 20 * 1000,  /* a worker has this long to enter its sandbox */
     TL_JOBS_VERIFY_MS = 60 * 1000, /* a written file has this long to be opened by a fresh worker */
-    TL_JOBS_START_TRIES = 3,       /* workers that die before they are ready, in a row, until waiting jobs fail */
-    TL_JOBS_PROGRESS_MS = 80,      /* a worker's progress is passed on at most this often */
+    TL_JOBS_START_TRIES = 3, /* workers that die without a job, in a row, until none is started and waiting jobs fail */
+    TL_JOBS_PROGRESS_MS = 80, /* a worker's progress is passed on at most this often */
 };
 
 enum tl_job_stage { TL_JOB_RUN, TL_JOB_VERIFY };
@@ -41,7 +41,6 @@ struct tl_job {
     enum tl_job_stage stage;
     size_t verifying; /* index into outs */
     bool cancel;
-    int refused; /* times it could not be handed over */
     struct tl_worker *worker;
     json_t *output;
     int err;
@@ -78,6 +77,7 @@ struct tl_jobs {
     pthread_cond_t finish_cond;
     struct tl_jobs_list inbox;    /* submitted */
     struct tl_jobs_list finish;   /* done by its worker, to be committed */
+    struct tl_job *committing;    /* by the finisher; its req.done is under the lock */
     struct tl_jobs_list finished; /* committed or failed, to be told */
     struct tl_id *cancels;        /* asked for */
     size_t ncancels, cap_cancels;
@@ -86,7 +86,7 @@ struct tl_jobs {
     struct tl_jobs_list queue; /* waiting for a worker */
     struct tl_worker *workers;
     unsigned nworkers;
-    unsigned failed_starts;
+    unsigned failed_starts; /* workers that died without a job, since one answered */
     int start_err;
 };
 
@@ -94,11 +94,10 @@ void tl_jobs_list_init(struct tl_jobs_list *l);
 void tl_jobs_list_push(struct tl_jobs_list *l, struct tl_job *job);
 void tl_jobs_list_unshift(struct tl_jobs_list *l, struct tl_job *job);
 struct tl_job *tl_jobs_list_pop(struct tl_jobs_list *l);
+struct tl_job *tl_jobs_list_take(struct tl_jobs_list *l, const struct tl_id *id); /* NULL where it is not in it */
 
 int tl_job_new(const struct tl_job_req *req, struct tl_job **ret);
 void tl_job_free(struct tl_job *job);
-/* Begins the run stage anew: what was opened for writing goes. */
-void tl_job_abort_outputs(struct tl_job *job);
 /* The first failure of a job stays. Takes message. */
 void tl_job_fail(struct tl_job *job, int err, char *message);
 

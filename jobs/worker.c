@@ -201,6 +201,13 @@ int tl_worker_give(struct tl_jobs *jobs, struct tl_worker *w, struct tl_job *job
     return err;
 }
 
+/* What a worker says of its job; that it was lost or asked to stop, and what only the executor decides, is not its to say. */
+static int failure(const char *code)
+{
+    int err = tl_err_from_code(code);
+    return err == TL_EWORKER || err == TL_ECANCELLED || err == TL_EUNKNOWN || err == TL_EBUDGET ? TL_EINTERNAL : err;
+}
+
 static void on_progress(struct tl_worker *w, const json_t *m)
 {
     struct tl_job *job = w->job;
@@ -235,16 +242,16 @@ static bool on_message(struct tl_worker *w, const json_t *m)
     w->answered = true;
     if (strcmp(type, "done") == 0) {
         w->output = json_incref(json_object_get(m, "output"));
-        w->err = json_is_object(w->output) ? 0 : TL_EWORKER;
-    } else if (strcmp(type, "cancelled") == 0) {
+        w->err = json_is_object(w->output) ? 0 : TL_ESCHEMA;
+    } else if (strcmp(type, "cancelled") == 0 && w->job->cancel) {
         w->err = TL_ECANCELLED;
     } else if (strcmp(type, "failed") == 0) {
-        w->err = tl_err_from_code(tl_json_str(m, "code"));
+        w->err = failure(tl_json_str(m, "code"));
         w->message = tl_strdup(tl_json_str(m, "message"));
     } else {
-        w->err = TL_EWORKER;
+        w->answered = false;
     }
-    return true;
+    return w->answered;
 }
 
 void tl_worker_read(struct tl_worker *w)

@@ -100,7 +100,12 @@ static curl_socket_t on_open(void *arg, curlsocktype purpose, struct curl_sockad
 static int on_request(void *arg, char *ip, char *local_ip, int port, int local_port)
 {
     (void)local_ip, (void)port, (void)local_port;
-    return allowed(arg, tl_net_is_public_text(ip)) ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
+    struct xfer *x = arg;
+    if (!allowed(x, tl_net_is_public_text(ip)))
+        return CURL_PREREQFUNC_ABORT;
+    if (x->req.sending)
+        x->req.sending(x->req.arg);
+    return CURL_PREREQFUNC_OK;
 }
 
 static size_t on_data(char *bytes, size_t size, size_t count, void *arg)
@@ -173,6 +178,7 @@ static CURLcode set_up(struct xfer *x)
     SET(CURLOPT_CONNECTTIMEOUT_MS, connect_ms);
     SET(CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)x->req.max_bytes);
     SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    SET(CURLOPT_FRESH_CONNECT, x->req.once ? 1L : 0L);
     SET(CURLOPT_USERAGENT, "talos");
     SET(CURLOPT_HTTPHEADER, x->headers);
     if (strcmp(x->method, "HEAD") == 0)
@@ -371,6 +377,21 @@ void tl_net_free(struct tl_net *net)
     free(net->trusted);
     pthread_mutex_destroy(&net->lock);
     free(net);
+}
+
+long tl_net_retry_after(const char *line, size_t len)
+{
+    static const char name[] = "retry-after:";
+    enum { MOST_SEC = 86400 };
+    size_t n = sizeof(name) - 1;
+    if (len <= n || strncasecmp(line, name, n) != 0)
+        return -1;
+    while (n < len && (line[n] == ' ' || line[n] == '\t'))
+        n++;
+    long sec = n < len ? 0 : -1;
+    for (; n < len && sec >= 0; n++)
+        sec = line[n] < '0' || line[n] > '9' ? -1 : sec < MOST_SEC ? sec * 10 + (line[n] - '0') : sec;
+    return sec < 0 ? -1 : (sec < MOST_SEC ? sec : MOST_SEC) * 1000;
 }
 
 static bool is_method(const char *s)

@@ -33,7 +33,12 @@ struct tl_net_req {
     long timeout_ms;  /* of the whole transfer; 0: 60 s */
     long delay_ms;    /* waits so long before it begins (a retry) */
     size_t max_bytes; /* of the answer; 0: 4 MiB */
+    /* On a connection of its own: one that was kept may turn out to be dead when the request was already written, and is then repeated on another. For requests
+     * that must not arrive twice. */
+    bool once;
     void *arg;
+    /* Optional: the connection stands, and the request is about to be written: from here on it may have arrived. On the network thread. */
+    void (*sending)(void *arg);
     /* Optional: a piece of the answer as it arrives (streaming). A negative return ends the transfer with it. On the network thread. */
     int (*data)(void *arg, const char *bytes, size_t len);
     /* Optional: each header line of the answer, without its line end. On the network thread. */
@@ -47,6 +52,9 @@ struct tl_net_req {
 int tl_net_send(struct tl_net *net, const struct tl_net_req *req, unsigned long *ret_handle);
 /* done follows with TL_ECANCELLED, unless it was about to be called. Any thread; an unknown handle is ignored. */
 void tl_net_cancel(struct tl_net *net, unsigned long handle);
+
+/* The wait in ms that a header line asks for by Retry-After in seconds, at most a day; -1 where it is another line, or names a date. */
+long tl_net_retry_after(const char *line, size_t len);
 
 /* "host:port" as the policy compares it (lower case, the scheme's port, numbers written plainly), from a URL. Returned owned, NULL for a bad URL. */
 char *tl_net_host_port(const char *url);

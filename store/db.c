@@ -135,7 +135,7 @@ static void cover_map(MDB_env *env, const char *path)
         return;
 }
 
-static int open_env(struct tl_db *db, const char *path, size_t map)
+static int open_env(struct tl_db *db, const char *path, size_t map, unsigned flags)
 {
     int rc = mdb_env_create(&db->env);
     if (!rc)
@@ -145,7 +145,7 @@ static int open_env(struct tl_db *db, const char *path, size_t map)
     if (!rc)
         rc = mdb_env_set_maxreaders(db->env, TL_DB_MAX_READERS);
     if (!rc)
-        rc = mdb_env_open(db->env, path, MDB_NOTLS | (db->flags & TL_DB_READ ? MDB_RDONLY : 0), TL_FILE_MODE);
+        rc = mdb_env_open(db->env, path, MDB_NOTLS | (db->flags & TL_DB_READ ? MDB_RDONLY : 0) | flags, TL_FILE_MODE);
     int dead;
     if (!rc)
         rc = mdb_reader_check(db->env, &dead);
@@ -154,7 +154,7 @@ static int open_env(struct tl_db *db, const char *path, size_t map)
         rc = mdb_env_get_fd(db->env, &fd);
     if (!rc && fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) /* LMDB leaves the whole database open to every child process */
         rc = errno;
-    if (!rc)
+    if (!rc && !(flags & MDB_NOSUBDIR))
         cover_map(db->env, path);
     return tl_db_err(rc);
 }
@@ -210,6 +210,30 @@ static int sync_dirs(const char *dir, const char *path)
     return err ? err : tl_fs_sync(outer);
 }
 
+/* Makes an empty database beside its place and puts it there when it is whole and on disk: a start that fails or is cut off leaves none. Under the exclusive
+ * lock, so that nobody else makes one. */
+static int make_whole(struct tl_db *db, const char *path, const char *file, size_t map)
+{
+    TL_AUTO_FREE char *unborn = tl_fs_join(path, "unborn.mdb");
+    TL_AUTO_FREE char *lock = tl_fs_join(path, "unborn.mdb-lock");
+    if (!unborn || !lock)
+        return TL_ENOMEM;
+    unlink(unborn);
+    unlink(lock);
+    int err = open_env(db, unborn, map, MDB_NOSUBDIR);
+    if (!err)
+        err = open_tables(db);
+    if (!err)
+        err = tl_db_err(mdb_env_sync(db->env, 1));
+    if (db->env)
+        mdb_env_close(db->env);
+    db->env = NULL;
+    unlink(lock);
+    if (!err && rename(unborn, file) < 0)
+        err = tl_err_from_errno(errno);
+    return err;
+}
+
 static int open_all(struct tl_db *db, const char *dir, size_t map)
 {
     TL_AUTO_FREE char *path = tl_fs_join(dir, "db");
@@ -227,8 +251,10 @@ static int open_all(struct tl_db *db, const char *dir, size_t map)
         err = enlist(db, path);
     if (!err && (db->flags & TL_DB_EXCLUSIVE))
         err = take_lock(db, dir);
+    if (!err && create && (db->flags & TL_DB_EXCLUSIVE) && access(file, F_OK) < 0)
+        err = make_whole(db, path, file, map);
     if (!err)
-        err = open_env(db, path, map);
+        err = open_env(db, path, map, 0);
     if (!err)
         err = open_tables(db);
     if (!err && create)

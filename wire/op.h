@@ -11,6 +11,7 @@
 struct json_t;
 struct tl_arena;
 struct tl_diag;
+struct tl_graph_env; /* graph/plan.h */
 struct tl_op_ctx; /* graph/op_ctx.h */
 
 enum tl_port_flags {
@@ -60,6 +61,7 @@ enum tl_op_flags {
     TL_OP_QUICK = 32,  /* takes some microseconds: not worth handing to another thread */
     TL_OP_EFFECT = 64, /* changes something outside: that it began is on disk before run() is called (tl_op_interrupted) */
     TL_OP_ROUTES = 128, /* an output that it leaves unset is a branch not taken: what needs it is skipped */
+    TL_OP_COMPOSITE = 256, /* waits for what it holds, or for a person: has no timeout of its own unless its node says one */
 };
 
 /* What an op takes of the machine; each class has a limit of its own (graph/run.h). */
@@ -79,6 +81,7 @@ struct tl_shape {
 
 struct tl_shape_req {
     void *env;        /* what the owner of the graph handed in (graph/plan.h) */
+    const struct tl_graph_env *graph; /* what the graph around may use, for an op that holds a graph itself */
     const char *node; /* node id, for problems */
     const char *path; /* JSON path of data, for problems */
     const struct json_t *data;
@@ -101,6 +104,7 @@ struct tl_op {
     int (*prepare)(struct tl_op_ctx *); /* optional */
     int (*run)(struct tl_op_ctx *); /* 0, TL_OP_PENDING or a negative error; on an executor thread, must not block */
     void (*cleanup)(struct tl_op_ctx *); /* optional; once, after the last callback, whatever happened */
+    void (*unshape)(struct tl_shape *shape); /* optional; with the plan's end: releases what shape() put into priv */
 };
 
 static inline enum tl_op_class tl_op_class(const struct tl_op *op)

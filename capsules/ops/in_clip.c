@@ -96,7 +96,7 @@ static int shape(const struct tl_shape_req *req, struct tl_shape *ret)
 
 static int run(struct tl_op_ctx *ctx)
 {
-    const struct clip *clip = tl_op_node(ctx)->shape.priv;
+    const struct clip *clip = tl_op_node(ctx)->shape->priv;
     if (!clip)
         return tl_op_fail(ctx, TL_ENOTCONFIGURED, "there is no store to read the clip from");
     return tl_op_output_json(ctx, "clip",

@@ -19,7 +19,7 @@ static int run(struct tl_op_ctx *ctx)
 const struct tl_op tl_op_in_number = {
     .name = "input.number",
     .revision = 1,
-    .flags = TL_OP_PURE,
+    .flags = TL_OP_PURE | TL_OP_QUICK,
     .title = "Number",
     .doc = "A number typed in",
     .ports = ports,

@@ -48,9 +48,11 @@ int tl_media_job_start(struct tl_op_ctx *ctx, json_t *params, const char *out,
         return TL_ENOMEM;
     m->jobs = services->jobs;
     m->finish = finish;
+    const struct tl_plan_node *node = tl_op_node(ctx);
+    const struct tl_policy *policy = node->policy ? node->policy : tl_policy_of_op(node->op);
     struct tl_job_file in = {"clip", sha256}, written = {out, NULL};
     struct tl_job_req req = {
-        .job_type = tl_op_node(ctx)->op->name,
+        .job_type = node->op->name,
         .org = tl_op_org(ctx),
         .run_id = tl_op_run_id(ctx),
         .step_key = tl_op_step_key(ctx),
@@ -60,6 +62,7 @@ int tl_media_job_start(struct tl_op_ctx *ctx, json_t *params, const char *out,
         .ninputs = 1,
         .outputs = &written,
         .noutputs = out ? 1 : 0,
+        .timeout_ms = (int)policy->timeout_ms,
         .arg = ctx,
         .cancelled = on_asked,
         .progress = on_progress,
@@ -72,7 +75,7 @@ int tl_media_job_start(struct tl_op_ctx *ctx, json_t *params, const char *out,
 
 int tl_media_malformed(struct tl_op_ctx *ctx)
 {
-    return tl_op_fail(ctx, TL_EWORKER, "the worker's result does not have the form asked for");
+    return tl_op_fail(ctx, TL_ESCHEMA, "the worker's result does not have the form asked for");
 }
 
 int tl_media_job_file(struct tl_op_ctx *ctx, const json_t *output, const char *port, const char *kind,
@@ -81,7 +84,7 @@ int tl_media_job_file(struct tl_op_ctx *ctx, const json_t *output, const char *p
     const json_t *file = json_object_get(json_object_get(output, "files"), port);
     const char *sha256 = tl_json_str(file, "sha256"), *type = tl_json_str(file, "content_type");
     if (!sha256 || !type || strcmp(type, content_type) != 0)
-        return tl_op_fail(ctx, TL_EWORKER, "the worker has not written a valid %s file", content_type);
+        return tl_op_fail(ctx, TL_ESCHEMA, "the worker has not written a valid %s file", content_type);
     return tl_op_output_json(ctx, port,
                              tl_media_json(kind, sha256, content_type, (uint64_t)tl_json_int(file, "bytes", 0), name));
 }

@@ -108,8 +108,9 @@ static int outer_shape(const struct tl_shape_req *req, struct tl_shape *ret)
     return 0;
 }
 
-static void outer_done(struct tl_op_ctx *ctx, const struct tl_nested_result *r)
+static void outer_done(struct tl_op_ctx *ctx, void *arg, const struct tl_nested_result *r)
 {
+    (void)arg;
     int err = r->err;
     if (err) {
         tl_op_fail(ctx, err, "inside: %s", r->message ? r->message : "");
@@ -144,10 +145,10 @@ static int outer_run(struct tl_op_ctx *ctx)
     const json_t *data = tl_op_node(ctx)->data;
     const struct auteur *a = &t.auteur[tl_json_int(data, "auteur", 0)];
     struct tl_value inputs[PORTS_MAX] = {0};
-    struct tl_nested_watch watch = {0};
+    const struct tl_nest nest = {.plan = a->plan, .inputs = inputs, .done = outer_done};
     int err = fill(a, data, inputs);
     if (!err)
-        err = tl_op_run_nested(ctx, a->plan, inputs, &watch, outer_done);
+        err = tl_op_nest(ctx, &nest);
     for (size_t i = 0; i < a->nin; i++)
         tl_value_clear(&inputs[i]);
     return err ? err : TL_OP_PENDING;
@@ -241,7 +242,7 @@ static void notify(void *arg, const struct tl_id *run, uint64_t seq, bool ended)
 }
 
 /* Called for runs that succeed: takes the outputs of the node "n". */
-static int complete(void *arg, const struct tl_run *run, json_t *payload)
+static int complete(void *arg, const struct tl_run *run, struct tl_str *payload)
 {
     (void)arg, (void)payload;
     const struct tl_plan *plan = tl_run_plan(run);

@@ -351,7 +351,7 @@ static const struct tl_op *find_op(void *arg, const char *name)
 static const char *kind_of(const struct tl_plan_node *n, const char *param)
 {
     for (uint32_t i = 0; i < n->nparams; i++) {
-        const struct tl_param *p = &n->shape.params[i];
+        const struct tl_param *p = &n->shape->params[i];
         if (strcmp(p->name, param) == 0)
             return strcmp(n->op->name, "input.clip") == 0 ? "file"
                    : p->type == TL_P_NUMBER               ? "number"

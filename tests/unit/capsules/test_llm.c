@@ -365,7 +365,7 @@ static void notify(void *arg, const struct tl_id *run, uint64_t seq, bool over)
 static json_t *output_seen, *used_seen;
 static int64_t tokens_seen;
 
-static int complete(void *arg, const struct tl_run *run, json_t *payload)
+static int complete(void *arg, const struct tl_run *run, struct tl_str *payload)
 {
     struct tl_usage usage;
     int64_t ms;

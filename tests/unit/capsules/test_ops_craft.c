@@ -360,7 +360,7 @@ static void test_clip(void **state)
     struct tl_plan *plan = NULL;
     assert_int_equal(tl_doc_parse(graph, &doc, NULL), 0);
     assert_int_equal(tl_plan_new(doc, &env, NULL, 0, &plan, NULL), 0);
-    assert_string_equal(plan->nodes[0].shape.identity, sha);
+    assert_string_equal(plan->nodes[0].shape->identity, sha);
     tl_plan_unref(plan);
 }
 

@@ -131,8 +131,9 @@ static int shape_nest(const struct tl_shape_req *req, struct tl_shape *ret)
     ret->data_keys = keys;
     return 0;
 }
-static void nest_done(struct tl_op_ctx *ctx, const struct tl_nested_result *r)
+static void nest_done(struct tl_op_ctx *ctx, void *arg, const struct tl_nested_result *r)
 {
+    (void)arg;
     int err = r->err;
     if (!err)
         err = tl_op_output(ctx, "y", tl_value_ref(&r->outputs[0]));
@@ -153,8 +154,8 @@ static int run_nest(struct tl_op_ctx *ctx)
     if (err)
         return err;
     struct tl_value x = tl_value_number(tl_op_input_number(ctx, "x", 0));
-    struct tl_nested_watch watch = {.arg = ctx, .step = nest_step};
-    err = tl_op_run_nested(ctx, plan, &x, &watch, nest_done);
+    const struct tl_nest nest = {.plan = plan, .inputs = &x, .arg = ctx, .step = nest_step, .done = nest_done};
+    err = tl_op_nest(ctx, &nest);
     tl_plan_unref(plan);
     return err ? err : TL_OP_PENDING;
 }
@@ -205,13 +206,13 @@ static int replan(void *arg, const char *org, const char *kind, json_t *graph, s
     return tl_plan_json(graph, &fx_env, NULL, 0, ret, diag);
 }
 
-static int complete(void *arg, const struct tl_run *run, json_t *payload)
+static int complete(void *arg, const struct tl_run *run, struct tl_str *payload)
 {
     struct tl_usage usage;
     int64_t ms;
     (void)arg;
     tl_run_usage(run, &usage, &ms);
-    json_object_set_new(payload, "tokens", json_integer(usage.tokens_in + usage.tokens_out));
+    tl_str_printf(payload, "{\"tokens\":%lld}", (long long)(usage.tokens_in + usage.tokens_out));
     return 0;
 }
 

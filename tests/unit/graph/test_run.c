@@ -310,7 +310,8 @@ static void test_thousands(void **state)
     assert_int_equal(json_object_size(json_object_get(record, "nodes")), 3000);
     assert_true(json_array_size(events) < 1500); /* coalesced */
     make_wide(&id, 3000);
-    assert_int_equal(tl_run_cancel(fx.exec, "studio", &id, NULL), 0);
+    int err = tl_run_cancel(fx.exec, "studio", &id, NULL);
+    assert_true(err == 0 || err == TL_ECONFLICT); /* it may have ended by now */
     fx_wait_ended(2);
 }
 

@@ -21,6 +21,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -263,7 +264,8 @@ static void containers_are_read(void **state)
     for (size_t i = 0; i < TL_ARRAY_LEN(ends); i++) {
         char path[300], command[1000], hex[TL_SHA256_HEX];
         snprintf(path, sizeof(path), "%s/again.%s", dir, ends[i]);
-        snprintf(command, sizeof(command), "ffmpeg -v error -y -i '%s' -c copy -metadata service_name='Été' '%s'", clip_path, path);
+        snprintf(command, sizeof(command), "ffmpeg -v error -y -i '%s' -c copy -metadata service_name='Été' '%s'",
+                 clip_path, path);
         assert_int_equal(run_program((char *[]){(char[]){"sh"}, (char[]){"-c"}, command, NULL}), 0);
         size_t len;
         char *bytes = read_file(path, &len);
@@ -492,6 +494,20 @@ static void hostile_files_fail_clearly(void **state)
     tl_jobs_free(jobs);
 }
 
+/* A worker that is a shell script; its path. */
+static const char *script_worker(const char *script)
+{
+    static char path[300];
+    static int made;
+    snprintf(path, sizeof(path), "%s/worker%d", dir, made++);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fprintf(f, "#!/bin/sh\n%s\n", script);
+    fclose(f);
+    chmod(path, 0700);
+    return path;
+}
+
 static void workers_that_are_none(void **state)
 {
     (void)state;
@@ -507,14 +523,7 @@ static void workers_that_are_none(void **state)
         {"printf '\\020\\000\\000\\000{\"type\":\"ready\"}' >&3; exit 3", TL_EWORKER},
     };
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-        char path[300];
-        snprintf(path, sizeof(path), "%s/worker%zu", dir, i);
-        FILE *f = fopen(path, "w");
-        assert_non_null(f);
-        fprintf(f, "#!/bin/sh\n%s\n", bad[i].script);
-        fclose(f);
-        chmod(path, 0700);
-        struct tl_jobs *jobs = start(path, 1, 0);
+        struct tl_jobs *jobs = start(script_worker(bad[i].script), 1, 0);
         struct outcome o;
         run_job(jobs, &o, "media.probe", clip);
         assert_int_equal(o.err, bad[i].err);
@@ -527,6 +536,186 @@ static void workers_that_are_none(void **state)
     struct tl_jobs *jobs;
     struct tl_jobs_conf conf = {.worker_path = "/nonexistent", .blobs = blobs};
     assert_int_equal(tl_jobs_new(&conf, &jobs), TL_ENOTFOUND);
+}
+
+#define READY "printf '\\020\\000\\000\\000{\"type\":\"ready\"}' >&3\n"
+/* Takes the job and says m, in which $id is the job's. */
+#define TAKE                                                                                                           \
+    READY "id=$(dd bs=65536 count=1 <&3 2>/dev/null | tr -d '\\000' | sed 's/.*\"job_id\":\"\\([^\"]*\\)\".*/\\1/')\n" \
+          "say() { printf \"\\\\$(printf %03o ${#1})\\\\000\\\\000\\\\000%s\" \"$1\" >&3; }\n"
+
+/* Only a process that is lost is a lost lease: a job that failed by itself is not, whatever its worker calls it. */
+static void only_a_lost_process_is_lost(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *script;
+        int err;
+    } cases[] = {
+        {TAKE "say '{\"type\":\"failed\",\"job_id\":\"'$id'\",\"code\":\"MEDIA_INVALID\"}'; sleep 60", TL_EMEDIA},
+        {TAKE "say '{\"type\":\"failed\",\"job_id\":\"'$id'\",\"code\":\"WORKER_CRASH\"}'; sleep 60", TL_EINTERNAL},
+        {TAKE "say '{\"type\":\"failed\",\"job_id\":\"'$id'\",\"code\":\"RUN_CANCELLED\"}'; sleep 60", TL_EINTERNAL},
+        {TAKE "say '{\"type\":\"failed\",\"job_id\":\"'$id'\",\"code\":\"OUTCOME_UNKNOWN\"}'; sleep 60", TL_EINTERNAL},
+        {TAKE "say '{\"type\":\"done\",\"job_id\":\"'$id'\",\"output\":7}'; sleep 60", TL_ESCHEMA},
+        {TAKE "say '{\"type\":\"done\",\"job_id\":\"'$id'\",\"output\":{}}'; exit 1", 0},
+        {TAKE "say '{\"type\":\"cancelled\",\"job_id\":\"'$id'\"}'; sleep 60", TL_EWORKER},
+        {TAKE "say '{\"type\":\"nothing\",\"job_id\":\"'$id'\"}'; sleep 60", TL_EWORKER},
+        {TAKE "exit 0", TL_EWORKER},
+        {TAKE "kill -SEGV $$", TL_EWORKER},
+    };
+    for (size_t i = 0; i < TL_ARRAY_LEN(cases); i++) {
+        struct tl_jobs *jobs = start(script_worker(cases[i].script), 1, 0);
+        struct outcome o;
+        run_job(jobs, &o, "media.probe", clip);
+        if (o.err != cases[i].err)
+            fail_msg("case %zu: %d (%s) instead of %d", i, o.err, o.message, cases[i].err);
+        outcome_clear(&o);
+        tl_jobs_free(jobs);
+    }
+}
+
+/* Workers that stood ready and died are replaced, but not for ever while nobody needs them. */
+static void dying_while_ready_ends(void **state)
+{
+    (void)state;
+    char count[300], script[400];
+    snprintf(count, sizeof(count), "%s/started", dir);
+    snprintf(script, sizeof(script), "echo >> %s\n" READY "exit 0", count);
+    struct tl_jobs *jobs = start(script_worker(script), 1, 0);
+    struct outcome o;
+    for (int i = 0; i < 20; i++) {
+        run_job(jobs, &o, "media.probe", clip);
+        assert_int_equal(o.err, TL_EWORKER);
+        outcome_clear(&o);
+    }
+    struct tl_jobs *clock = start(worker_path(), 1, 0); /* meanwhile nobody needs the others */
+    run_job(clock, &o, "media.analyze", clip);
+    assert_int_equal(o.err, 0);
+    outcome_clear(&o);
+    tl_jobs_free(clock);
+    tl_jobs_free(jobs);
+    struct stat st;
+    assert_int_equal(stat(count, &st), 0);
+    assert_in_range(st.st_size, 1, 3 + 20 * 2); /* for each job one, and one that would have stood ready */
+}
+
+static size_t open_files_under_dir(void)
+{
+    size_t n = 0;
+    DIR *d = opendir("/proc/self/fd");
+    assert_non_null(d);
+    for (struct dirent *e; (e = readdir(d));) {
+        char target[400];
+        ssize_t len = readlinkat(dirfd(d), e->d_name, target, sizeof(target) - 1);
+        if (len > 0) {
+            target[len] = '\0';
+            n += strncmp(target, dir, strlen(dir)) == 0 && strstr(target, "blobs") != NULL;
+        }
+    }
+    closedir(d);
+    return n;
+}
+
+static size_t unfinished_blobs(void)
+{
+    char path[300];
+    snprintf(path, sizeof(path), "%s/blobs", dir);
+    size_t n = 0;
+    DIR *d = opendir(path);
+    assert_non_null(d);
+    for (struct dirent *e; (e = readdir(d));) /* blobs lie in folders of two digits */
+        n += strlen(e->d_name) > 2;
+    closedir(d);
+    return n;
+}
+
+/* Four workers lost in a row while they write: nothing of what they wrote stays, and the fifth does the job. */
+static void a_lost_attempt_leaves_nothing(void **state)
+{
+    (void)state;
+    struct tl_jobs *jobs = start(worker_path(), 1, 0);
+    struct outcome o;
+    size_t before = open_files_under_dir(), files = unfinished_blobs();
+    for (int i = 0; i < 4; i++) {
+        outcome_init(&o);
+        submit(jobs, &o, "media.look", clip, "video", look_params(), 0);
+        wait_for(&o, true);
+        assert_true(kill_busy_worker());
+        wait_for(&o, false);
+        assert_int_equal(o.err, TL_EWORKER);
+        assert_null(o.output);
+        outcome_clear(&o);
+    }
+    outcome_init(&o);
+    submit(jobs, &o, "media.look", clip, "video", look_params(), 0);
+    wait_for(&o, false);
+    assert_int_equal(o.err, 0);
+    outcome_clear(&o);
+    tl_jobs_free(jobs);
+    assert_int_equal(open_files_under_dir(), before);
+    assert_int_equal(unfinished_blobs(), files);
+}
+
+/* fsync, as the finisher calls it, waits while it is held. */
+static pthread_mutex_t sync_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t sync_cond = PTHREAD_COND_INITIALIZER;
+static bool sync_held, sync_waits;
+
+int fsync(int fd)
+{
+    pthread_mutex_lock(&sync_lock);
+    while (sync_held) {
+        sync_waits = true;
+        pthread_cond_broadcast(&sync_cond);
+        pthread_cond_wait(&sync_cond, &sync_lock);
+    }
+    pthread_mutex_unlock(&sync_lock);
+    return (int)syscall(SYS_fsync, fd);
+}
+
+static void hold_sync(bool held)
+{
+    pthread_mutex_lock(&sync_lock);
+    sync_held = held;
+    sync_waits = false;
+    pthread_cond_broadcast(&sync_cond);
+    pthread_mutex_unlock(&sync_lock);
+}
+
+static void a_cancel_does_not_wait_for_the_disk(void **state)
+{
+    (void)state;
+    struct tl_jobs *jobs = start(worker_path(), 2, 0);
+    struct outcome o[2];
+    struct tl_id ids[2];
+    hold_sync(true);
+    for (int i = 0; i < 2; i++) {
+        outcome_init(&o[i]);
+        json_t *params = look_params();
+        json_array_set_new(json_object_get(params, "palette"), 0,
+                           json_string(i ? "#400000" : "#004000")); /* a file of its own */
+        ids[i] = submit(jobs, &o[i], "media.look", clip, "video", params, 0);
+    }
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += WAIT_SEC;
+    pthread_mutex_lock(&sync_lock);
+    while (!sync_waits)
+        assert_int_equal(pthread_cond_timedwait(&sync_cond, &sync_lock, &until), 0);
+    pthread_mutex_unlock(&sync_lock);
+    for (int i = 0; i < 2; i++) { /* one is being committed; the other waits for it, or works */
+        int64_t asked = tl_mono_us();
+        tl_jobs_cancel(jobs, &ids[i]);
+        wait_for(&o[i], false);
+        assert_int_equal(o[i].err, TL_ECANCELLED);
+        assert_true(o[i].done_us - asked < (int64_t)CANCEL_MS * 1000);
+    }
+    hold_sync(false);
+    tl_jobs_free(jobs);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(o[i].dones, 1);
+        outcome_clear(&o[i]);
+    }
 }
 
 static void freeing_cancels(void **state)
@@ -560,6 +749,10 @@ int main(void)
         cmocka_unit_test(a_deadline_ends_a_job),
         cmocka_unit_test(hostile_files_fail_clearly),
         cmocka_unit_test(workers_that_are_none),
+        cmocka_unit_test(only_a_lost_process_is_lost),
+        cmocka_unit_test(dying_while_ready_ends),
+        cmocka_unit_test(a_lost_attempt_leaves_nothing),
+        cmocka_unit_test(a_cancel_does_not_wait_for_the_disk),
         cmocka_unit_test(freeing_cancels),
     };
     return cmocka_run_group_tests_name("jobs", tests, setup, teardown);

@@ -96,7 +96,12 @@ static void answer(int fd, const char *path)
         say(fd, "hello, this is no HTTP\n");
     else if (strcmp(path, "/gzip") == 0)
         say(fd, "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc");
-    else if (strcmp(path, "/none") != 0)
+    else if (strcmp(path, "/keep") == 0) {
+        char buf[4096];
+        say(fd, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        if (read_request(fd, buf, sizeof(buf)))
+            sem_post(&seen); /* and no answer */
+    } else if (strcmp(path, "/none") != 0)
         say(fd, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
 }
 
@@ -158,7 +163,7 @@ static int stop_server(void **state)
 
 struct result {
     sem_t ended;
-    int times, err, status;
+    int times, err, status, sent;
     char body[256], header[64];
     size_t len, got;
     int stop;
@@ -401,6 +406,76 @@ static void ends_when_told(void **state)
     assert_int_equal(sem_trywait(&seen), -1); /* the delayed one was never sent */
 }
 
+static void sending(void *arg)
+{
+    struct result *r = arg;
+    r->sent++;
+}
+
+static int seen_since(void)
+{
+    int n = 0;
+    while (sem_trywait(&seen) == 0)
+        n++;
+    return n;
+}
+
+/* Whoever must not be asked twice knows whether a request may have arrived, and has it written once only. */
+static void what_may_have_arrived(void **state)
+{
+    (void)state;
+    struct tl_net *net = new_net(true);
+    char closed[64];
+    int probe = socket(AF_INET, SOCK_STREAM, 0);
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(a);
+    assert_int_equal(bind(probe, (struct sockaddr *)&a, sizeof(a)), 0);
+    assert_int_equal(getsockname(probe, (struct sockaddr *)&a, &len), 0); /* nobody listens there */
+    snprintf(closed, sizeof(closed), "127.0.0.1:%d", ntohs(a.sin_port));
+    const char *const trusted[] = {closed, NULL};
+    struct tl_net *other;
+    assert_int_equal(tl_net_new(&(struct tl_net_policy){.trusted = trusted}, &other), 0);
+    char url[96];
+    snprintf(url, sizeof(url), "http://%s/", closed);
+    struct result r = fetch(other, (struct tl_net_req){.method = "POST", .url = url, .sending = sending});
+    assert_int_equal(r.err, TL_ETRANSIENT_IO);
+    assert_int_equal(r.sent, 0);
+    close(probe);
+    tl_net_free(other);
+    assert_int_equal(fetch(net, (struct tl_net_req){.url = address("127.0.0.1", "/ok"), .sending = sending}).sent, 0); /* forbidden */
+    r = fetch(net, (struct tl_net_req){.method = "POST", .url = address("localhost", "/ok"), .sending = sending});
+    assert_int_equal(r.err, 0);
+    assert_int_equal(r.sent, 1);
+    r = fetch(net, (struct tl_net_req){.method = "POST", .url = address("localhost", "/slow"), .sending = sending, .timeout_ms = 100});
+    assert_int_equal(r.err, TL_ETIMEOUT);
+    assert_int_equal(r.sent, 1);
+
+    for (int once = 0; once < 2; once++) {
+        assert_int_equal(fetch(net, (struct tl_net_req){.method = "POST", .url = address("localhost", "/keep"), .body = "a", .body_len = 1}).err, 0);
+        seen_since();
+        r = fetch(net, (struct tl_net_req){
+                           .method = "POST", .url = address("localhost", "/none"), .body = "a", .body_len = 1, .once = once, .sending = sending});
+        assert_int_equal(r.err, TL_ETRANSIENT_IO);
+        assert_int_equal(r.sent, once ? 1 : 2); /* the kept connection was dead, and curl tries another */
+        assert_int_equal(seen_since(), once ? 1 : 2);
+    }
+    tl_net_free(net);
+}
+
+static void waits_that_are_asked_for(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *line;
+        long ms;
+    } lines[] = {{"Retry-After: 7", 7000}, {"retry-after:0", 0},      {"Retry-After: \t12", 12000},          {"Retry-After: 99999999999999999999", 86400000},
+                 {"Retry-After:", -1},     {"Retry-After: -1", -1}, {"Retry-After: 1.5", -1},              {"Retry-After: Fri, 31 Dec 1999 23:59:59 GMT", -1},
+                 {"Retry-After ", -1},     {"", -1},                {"X-Retry-After: 7", -1}};
+    for (size_t i = 0; i < TL_ARRAY_LEN(lines); i++)
+        if (tl_net_retry_after(lines[i].line, strlen(lines[i].line)) != lines[i].ms)
+            fail_msg("%s: %ld", lines[i].line, tl_net_retry_after(lines[i].line, strlen(lines[i].line)));
+}
+
 static _Atomic int counted;
 
 static void count(void *arg, int err, int status, const char *body, size_t len)
@@ -487,6 +562,7 @@ int main(void)
         cmocka_unit_test(asks_and_gets),      cmocka_unit_test(upstream_misbehaves), cmocka_unit_test(goes_nowhere_else),
         cmocka_unit_test(bad_requests),       cmocka_unit_test(ends_when_told),      cmocka_unit_test(many_and_delayed),
         cmocka_unit_test(which_addresses_are_public), cmocka_unit_test(names_of_urls),
+        cmocka_unit_test(what_may_have_arrived), cmocka_unit_test(waits_that_are_asked_for),
     };
     return cmocka_run_group_tests(tests, start_server, stop_server);
 }

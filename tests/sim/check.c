@@ -1,0 +1,609 @@
+/* The model of the runs: it follows every attempt that the ops see and every event that is published, knows what must come of it, and complains. */
+#include "tests/sim/sim.h"
+
+#include "base/err.h"
+#include "base/json.h"
+#include "base/mem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CANCEL_MS = 500, PROGRESS_MS = 50, ROUNDING_MS = 1 };
+
+const char *const sim_statuses[8] = {"queued", "running", "waiting", "done", "failed", "cancelled", "skipped", NULL};
+enum { ST_QUEUED, ST_RUNNING, ST_WAITING, ST_DONE, ST_FAILED, ST_CANCELLED, ST_SKIPPED };
+
+/* Results of pure nodes, by what they were made of: those must not be made again. An open-addressing table. */
+struct known {
+    size_t n, cap;
+    struct known_slot {
+        uint64_t sig; /* 0: free */
+        bool committed;
+        int life;
+    } * slots;
+};
+
+static struct known_slot *known_at(uint64_t sig)
+{
+    struct known *k = w.known;
+    if (!k)
+        k = w.known = calloc(1, sizeof(*k));
+    if (2 * (k->n + 1) > k->cap) {
+        struct known old = *k;
+        k->cap = old.cap ? 2 * old.cap : 256;
+        k->slots = calloc(k->cap, sizeof(*k->slots));
+        k->n = 0;
+        for (size_t i = 0; i < old.cap; i++)
+            if (old.slots[i].sig) {
+                *known_at(old.slots[i].sig) = old.slots[i];
+                k->n++;
+            }
+        free(old.slots);
+    }
+    size_t i = sig & (k->cap - 1);
+    while (k->slots[i].sig && k->slots[i].sig != sig)
+        i = (i + 1) & (k->cap - 1);
+    return &k->slots[i];
+}
+
+static void know(uint64_t sig, bool committed)
+{
+    struct known_slot *s = known_at(sig);
+    if (!s->sig)
+        w.known->n++;
+    s->sig = sig;
+    s->life = w.life;
+    s->committed |= committed;
+}
+
+/* Two calls with the same signature must give the same result. */
+static uint64_t signature(const struct simrun *run, const struct gnode *n, double in[INS][SOURCES],
+                          const int count[INS])
+{
+    struct rng h = {.s = (uint64_t)run->org[3] * 1000003 + (uint64_t)n->kind};
+    h.s ^= rng_next(&h) + (uint64_t)n->value * 4099 + (uint64_t)n->shift;
+    for (int p = 0; p < INS; p++) {
+        h.s ^= rng_next(&h) + (uint64_t)count[p];
+        for (int k = 0; k < count[p]; k++)
+            h.s ^= rng_next(&h) + (uint64_t)in[p][k];
+    }
+    return rng_next(&h) | 1;
+}
+
+enum resolved { R_UNKNOWN, R_DONE, R_FAILED, R_SKIP_FAIL, R_SKIP_BRANCH };
+
+static bool has_value(const struct simrun *run, const struct gsource *src)
+{
+    const struct nstate *s = &run->node[src->node];
+    return (s->outcome == O_DONE || s->outcome == O_FALLBACK) && s->has[src->out];
+}
+
+/* What a node receives, once all its producers are resolved. */
+static void expected_inputs(const struct simrun *run, int i, double in[INS][SOURCES], int count[INS])
+{
+    const struct gnode *n = &run->graph->node[i];
+    for (int p = 0; p < INS; p++) {
+        count[p] = 0;
+        for (int k = 0; k < n->in[p].n; k++)
+            if (has_value(run, &n->in[p].src[k]))
+                in[p][count[p]++] = run->node[n->in[p].src[k].node].out[n->in[p].src[k].out];
+        if (!n->in[p].n && n->in[p].literal && n->kind != K_MERGE && n->kind != K_SRC)
+            in[p][count[p]++] = n->in[p].lit;
+    }
+}
+
+static void set_value(struct nstate *s, const struct gnode *n, double v)
+{
+    int out = n->kind == K_ROUTE ? (int)v % 2 : 0;
+    s->has[0] = s->has[1] = false;
+    s->has[out] = true;
+    s->out[out] = v;
+}
+
+/* What must become of a node, as far as it is decided. A pure node without an attempt may have a kept result: it is done then. */
+static enum resolved resolve(struct simrun *run, int i)
+{
+    struct nstate *s = &run->node[i];
+    const struct gnode *n = &run->graph->node[i];
+    bool unknown = false, dead = n->in[0].n > 0;
+    if (s->outcome == O_DONE || s->outcome == O_FALLBACK)
+        return R_DONE;
+    if (s->outcome == O_CONTINUED || s->outcome == O_FAILED)
+        return R_FAILED;
+    if (s->skip)
+        return (enum resolved)s->skip;
+    for (int p = 0; p < INS; p++)
+        for (int k = 0; k < n->in[p].n; k++) {
+            enum resolved r = resolve(run, n->in[p].src[k].node);
+            if (r == R_FAILED || r == R_SKIP_FAIL)
+                return s->skip = R_SKIP_FAIL;
+            unknown |= r == R_UNKNOWN;
+            dead &= p > 0 || (r != R_UNKNOWN && !has_value(run, &n->in[p].src[k]));
+        }
+    if (unknown || s->alive)
+        return R_UNKNOWN;
+    if (dead)
+        return s->skip = R_SKIP_BRANCH;
+    if (s->life_calls || !kind_is_pure(n->kind))
+        return R_UNKNOWN;
+    double in[INS][SOURCES];
+    int count[INS];
+    expected_inputs(run, i, in, count);
+    const struct known_slot *k = known_at(signature(run, n, in, count));
+    if (!k->sig || (!k->committed && k->life != w.life))
+        return R_UNKNOWN;
+    s->outcome = O_DONE;
+    set_value(s, n, graph_eval(n, in, count));
+    return R_DONE;
+}
+
+struct simrun *check_run_of(struct tl_op_ctx *ctx)
+{
+    const char *id = tl_op_run_id(ctx);
+    struct simrun *starting = NULL;
+    for (int i = 0; i < w.nruns; i++) {
+        if (w.runs[i].known && strcmp(w.runs[i].id_text, id) == 0)
+            return &w.runs[i];
+        if (w.runs[i].requested && !w.runs[i].known)
+            starting = &w.runs[i];
+    }
+    if (!starting)
+        sim_fail("an op runs for a run that nobody started: %s", id);
+    starting->known = true;
+    snprintf(starting->id_text, sizeof(starting->id_text), "%s", id);
+    if (!tl_id_parse(id, &starting->id))
+        sim_fail("a run's id is no id: %s", id);
+    return starting;
+}
+
+static void check_inputs(struct simrun *run, int i, double in[INS][SOURCES], const int count[INS])
+{
+    const struct gnode *n = &run->graph->node[i];
+    double want[INS][SOURCES];
+    int nwant[INS];
+    for (int p = 0; p < INS; p++)
+        for (int k = 0; k < n->in[p].n; k++) {
+            int from = n->in[p].src[k].node;
+            enum resolved r = resolve(run, from);
+            if (r == R_UNKNOWN)
+                sim_fail("run %d: %s begins before %s is done", run->index, n->id, run->graph->node[from].id);
+            if (r == R_FAILED || r == R_SKIP_FAIL)
+                sim_fail("run %d: %s runs though %s failed or was skipped", run->index, n->id,
+                         run->graph->node[from].id);
+        }
+    if (resolve(run, i) == R_SKIP_BRANCH)
+        sim_fail("run %d: %s runs though its branch was not taken", run->index, n->id);
+    expected_inputs(run, i, want, nwant);
+    for (int p = 0; p < INS; p++) {
+        if (count[p] != nwant[p])
+            sim_fail("run %d: %s receives %d values at \"%c\" instead of %d", run->index, n->id, count[p], 'a' + p,
+                     nwant[p]);
+        for (int k = 0; k < count[p]; k++)
+            if (in[p][k] != want[p][k])
+                sim_fail("run %d: %s receives %.17g at \"%c\" instead of %.17g", run->index, n->id, in[p][k], 'a' + p,
+                         want[p][k]);
+    }
+}
+
+static void check_key(struct simrun *run, int i, struct tl_op_ctx *ctx)
+{
+    struct nstate *s = &run->node[i];
+    const char *key = tl_op_idempotency_key(ctx);
+    if (s->key[0] && strcmp(s->key, key) != 0)
+        sim_fail("run %d: %s shows the outside another idempotency key than before", run->index,
+                 run->graph->node[i].id);
+    snprintf(s->key, sizeof(s->key), "%s", key);
+    for (int r = 0; r < w.nruns; r++)
+        for (int k = 0; w.runs[r].known && k < w.runs[r].graph->n; k++)
+            if (&w.runs[r].node[k] != s && strcmp(w.runs[r].node[k].key, key) == 0)
+                sim_fail("run %d: %s has the idempotency key of another step", run->index, run->graph->node[i].id);
+}
+
+void check_begin(struct simrun *run, int i, struct tl_op_ctx *ctx, double in[INS][SOURCES], int count[INS])
+{
+    struct nstate *s = &run->node[i];
+    const struct gnode *n = &run->graph->node[i];
+    sim_note("run %d: %s (%s) begins, attempt %u", run->index, n->id, kind_op(n->kind), tl_op_attempt(ctx));
+    if (w.dying)
+        sim_fail("run %d: %s begins while the executor closes", run->index, n->id);
+    if (run->ended)
+        sim_fail("run %d: %s begins after the run's end", run->index, n->id);
+    if (!n->wanted)
+        sim_fail("run %d: %s begins though no target needs it", run->index, n->id);
+    if (run->cancel_us)
+        sim_fail("run %d: %s begins after the run was cancelled", run->index, n->id);
+    if (s->alive)
+        sim_fail("run %d: %s begins while it runs", run->index, n->id);
+    if (s->committed)
+        sim_fail("run %d: %s runs again though its result is committed", run->index, n->id);
+    if (s->outcome != O_NONE)
+        sim_fail("run %d: %s runs again after it has ended", run->index, n->id);
+    if (w.now_us < s->not_before_us)
+        sim_fail("run %d: %s is tried again %lld us before its time", run->index, n->id,
+                 (long long)(s->not_before_us - w.now_us));
+    check_inputs(run, i, in, count);
+    if (kind_is_pure(n->kind)) {
+        const struct known_slot *k = known_at(signature(run, n, in, count));
+        if (k->sig && k->committed)
+            sim_fail("run %d: %s runs though its result is kept", run->index, n->id);
+    } else if (n->kind != K_CHANCE && !run->exists) {
+        sim_fail("run %d: %s is not pure and begins before the run is durable", run->index, n->id);
+    }
+    if (s->losses == 0 && tl_op_attempt(ctx) != s->attempts + 1)
+        sim_fail("run %d: %s begins as attempt %u and is attempt %u", run->index, n->id, tl_op_attempt(ctx),
+                 s->attempts + 1);
+    if (tl_op_attempt(ctx) > n->policy.max_attempts)
+        sim_fail("run %d: %s begins attempt %u of %u", run->index, n->id, tl_op_attempt(ctx), n->policy.max_attempts);
+    if (n->kind == K_EFFECT)
+        check_key(run, i, ctx);
+    s->alive = true;
+    s->calls++;
+    s->life_calls++;
+    s->begun_us = w.now_us;
+}
+
+/* What the policy says, said again. */
+static void after_error(struct simrun *run, int i, int err)
+{
+    struct nstate *s = &run->node[i];
+    const struct gnode *n = &run->graph->node[i];
+    const struct gpolicy *p = &n->policy;
+    unsigned may_lose = n->kind == K_MEDIA ? TL_POLICY_LOSSES : 0, made;
+    s->err = err;
+    if (err == TL_EWORKER) {
+        if (++s->losses <= may_lose)
+            return;
+    } else {
+        s->attempts++;
+    }
+    made = s->attempts + (s->losses > may_lose ? s->losses - may_lose : 0);
+    for (int c = 0; made < p->max_attempts && c < 6; c++)
+        if (sim_codes[c].err == err && p->on & 1u << c) {
+            unsigned b = made - 1 < p->nbackoff ? made - 1 : p->nbackoff - 1;
+            s->not_before_us = w.now_us + (p->nbackoff ? (int64_t)p->backoff_ms[b] * 1000 / 2 - 1000 : 0);
+            return;
+        }
+    s->outcome = p->on_error == TL_ON_ERROR_FAIL       ? O_FAILED
+                 : p->on_error == TL_ON_ERROR_CONTINUE ? O_CONTINUED
+                                                       : O_FALLBACK;
+    if (s->outcome == O_FAILED)
+        run->failing = true;
+    if (s->outcome == O_FALLBACK)
+        set_value(s, n, p->fallback);
+}
+
+void check_end(struct simrun *run, int i, int err, bool told_cancel, double value)
+{
+    struct nstate *s = &run->node[i];
+    const struct gnode *n = &run->graph->node[i];
+    s->alive = false;
+    s->ended_us = w.now_us;
+    if (told_cancel && err == TL_ECANCELLED) {
+        if (run->cancel_us || run->failing || w.dying)
+            return;
+        err = TL_ETIMEOUT;
+    }
+    if (err == TL_EUNKNOWN) {
+        s->unsure = true;
+    } else if (err) {
+        after_error(run, i, err);
+    } else {
+        double in[INS][SOURCES];
+        int count[INS];
+        expected_inputs(run, i, in, count);
+        if (kind_is_pure(n->kind))
+            know(signature(run, n, in, count), false);
+        s->outcome = O_DONE;
+        set_value(s, n, value);
+    }
+}
+
+/* Events */
+
+static int64_t ts_ms(const char *ts)
+{
+    int day, hour, min, sec, ms;
+    if (!ts || sscanf(ts, "2026-01-%2dT%2d:%2d:%2d.%3dZ", &day, &hour, &min, &sec, &ms) != 5)
+        sim_fail("an event has no time: %s", ts ? ts : "");
+    return (((day * 24 + hour) * 60 + min) * 60LL + sec) * 1000 + ms;
+}
+
+static int node_of(const struct simrun *run, const json_t *j, const char *key)
+{
+    const char *id = tl_json_str(j, key);
+    int i = id ? graph_find(run->graph, id) : -1;
+    if (i < 0 || !run->graph->node[i].wanted)
+        sim_fail("run %d: an event tells of a node that there is not: %s", run->index, id ? id : "");
+    return i;
+}
+
+static void on_progress(struct simrun *run, const json_t *payload, int64_t ms)
+{
+    double v = tl_json_num(payload, "progress", -1);
+    if (v < run->progress || v > 100)
+        sim_fail("run %d: progress goes from %g to %g", run->index, run->progress, v);
+    run->progress = v;
+    bool same_life = run->last_progress_life == w.life && run->last_progress_ms;
+    if (same_life && run->crowded)
+        sim_fail("run %d: two run.progress within %d ms, and not before its end", run->index, PROGRESS_MS);
+    run->crowded = same_life && ms - run->last_progress_ms < PROGRESS_MS - ROUNDING_MS;
+    run->last_progress_ms = ms;
+    run->last_progress_life = w.life;
+    size_t k;
+    json_t *j;
+    json_array_foreach(json_object_get(payload, "nodes"), k, j) {
+        int i = node_of(run, j, "id");
+        struct nstate *s = &run->node[i];
+        const char *status = tl_json_str(j, "status");
+        int at = 0;
+        while (sim_statuses[at] && (!status || strcmp(sim_statuses[at], status) != 0))
+            at++;
+        if (!sim_statuses[at])
+            sim_fail("run %d: %s has the status %s", run->index, run->graph->node[i].id, status ? status : "");
+        if (s->told == ST_DONE && at != ST_DONE && s->told_life == w.life)
+            sim_fail("run %d: %s goes from done to %s", run->index, run->graph->node[i].id, status);
+        s->told = at;
+        s->told_life = w.life;
+    }
+}
+
+static void on_partial(struct simrun *run, const json_t *payload)
+{
+    size_t k;
+    json_t *j;
+    json_array_foreach(json_object_get(payload, "results"), k, j) {
+        int i = node_of(run, j, "node");
+        struct nstate *s = &run->node[i];
+        const struct gnode *n = &run->graph->node[i];
+        const json_t *outputs = json_object_get(j, "outputs");
+        if (s->committed)
+            sim_fail("run %d: the outputs of %s are told twice", run->index, n->id);
+        if (resolve(run, i) != R_DONE)
+            sim_fail("run %d: outputs of %s, which is not done", run->index, n->id);
+        size_t want = 0;
+        for (int o = 0; o < kind_outs(n->kind); o++) {
+            const json_t *v = json_object_get(outputs, kind_out(n->kind, o));
+            if ((v != NULL) != s->has[o])
+                sim_fail("run %d: %s %s the output \"%s\"", run->index, n->id, v ? "has" : "lacks",
+                         kind_out(n->kind, o));
+            want += s->has[o];
+            if (v && json_number_value(v) != s->out[o])
+                sim_fail("run %d: %s gives %.17g instead of %.17g", run->index, n->id, json_number_value(v), s->out[o]);
+        }
+        if (json_object_size(outputs) != want)
+            sim_fail("run %d: %s has outputs of no port", run->index, n->id);
+        s->committed = true;
+        if (kind_is_pure(n->kind) && s->outcome == O_DONE) {
+            double in[INS][SOURCES];
+            int count[INS];
+            expected_inputs(run, i, in, count);
+            know(signature(run, n, in, count), true);
+        }
+    }
+}
+
+static void on_completed(struct simrun *run)
+{
+    if (run->failing)
+        sim_fail("run %d is completed though a node failed", run->index);
+    for (int i = 0; i < run->graph->n; i++) {
+        struct nstate *s = &run->node[i];
+        const struct gnode *n = &run->graph->node[i];
+        if (!n->wanted)
+            continue;
+        enum resolved r = resolve(run, i);
+        if (r == R_UNKNOWN)
+            sim_fail("run %d is completed and %s never ran", run->index, n->id);
+        int want = r == R_DONE ? ST_DONE : r == R_FAILED ? ST_FAILED : ST_SKIPPED;
+        if (s->told != want)
+            sim_fail("run %d: %s ends as %s instead of %s", run->index, n->id,
+                     s->told < 0 ? "nothing" : sim_statuses[s->told], sim_statuses[want]);
+        if (r == R_DONE && !s->committed)
+            sim_fail("run %d is completed and the outputs of %s were never told", run->index, n->id);
+    }
+}
+
+static void on_failed(struct simrun *run, const json_t *payload)
+{
+    const json_t *error = json_object_get(payload, "error");
+    const char *code = tl_json_str(error, "code"), *node = tl_json_str(json_object_get(error, "details"), "node");
+    int i = node ? graph_find(run->graph, node) : -1;
+    if (!run->failing)
+        sim_fail("run %d failed (%s) and nothing of it did", run->index, code ? code : "");
+    if (i < 0 || run->node[i].outcome != O_FAILED)
+        sim_fail("run %d says that %s failed", run->index, node ? node : "nothing");
+    if (!code || strcmp(code, tl_err_code(run->node[i].err)) != 0)
+        sim_fail("run %d: %s failed with %s, not %s", run->index, node, tl_err_code(run->node[i].err),
+                 code ? code : "");
+}
+
+static void on_stopped(struct simrun *run)
+{
+    for (int i = 0; i < run->graph->n; i++) {
+        struct nstate *s = &run->node[i];
+        const struct gnode *n = &run->graph->node[i];
+        if (n->wanted && (s->told < ST_DONE || (s->told == ST_DONE && resolve(run, i) != R_DONE)))
+            sim_fail("run %d %s and %s is %s", run->index, run->terminal, n->id,
+                     s->told < 0 ? "nothing" : sim_statuses[s->told]);
+    }
+}
+
+static void on_end(struct simrun *run, const char *type, const json_t *payload)
+{
+    run->ended = true;
+    snprintf(run->terminal, sizeof(run->terminal), "%s", type + 4);
+    for (int i = 0; i < run->graph->n; i++)
+        if (run->node[i].alive)
+            sim_fail("run %d: %s while %s runs", run->index, type, run->graph->node[i].id);
+    if (run->cancel_us && !run->failing && strcmp(type, "run.cancelled") != 0)
+        sim_fail("run %d was cancelled and ends with %s", run->index, type);
+    if (run->cancel_us && w.now_us - run->cancel_us > CANCEL_MS * 1000)
+        sim_fail("run %d ends %lld ms after it was cancelled", run->index,
+                 (long long)(w.now_us - run->cancel_us) / 1000);
+    if (strcmp(type, "run.completed") == 0)
+        on_completed(run);
+    else if (strcmp(type, "run.failed") == 0)
+        on_failed(run, payload), on_stopped(run);
+    else if (!run->cancel_us)
+        sim_fail("run %d is cancelled and nobody asked for it", run->index);
+    else
+        on_stopped(run);
+}
+
+static int on_event(void *arg, uint64_t seq, const char *text, size_t len)
+{
+    struct simrun *run = arg;
+    TL_AUTO_JSON json_t *e = NULL;
+    if (tl_json_parse(text, len, &e, NULL) < 0)
+        sim_fail("run %d: event %llu is no JSON", run->index, (unsigned long long)seq);
+    sim_note("run %d: %.*s", run->index, (int)(len > 400 ? 400 : len), text);
+    const char *type = tl_json_str(e, "type"), *id = tl_json_str(e, "run_id");
+    const json_t *payload = json_object_get(e, "payload");
+    int64_t ms = ts_ms(tl_json_str(e, "ts"));
+    if (run->ended)
+        sim_fail("run %d: %s after its end", run->index, type);
+    if (seq != run->seen + 1 || tl_json_int(e, "seq", 0) != (int64_t)seq)
+        sim_fail("run %d: event %llu after %llu", run->index, (unsigned long long)seq, (unsigned long long)run->seen);
+    if (!type || !id || strcmp(id, run->id_text) != 0 || !payload)
+        sim_fail("run %d: event %llu lacks a field", run->index, (unsigned long long)seq);
+    if (ms < run->last_ts_ms)
+        sim_fail("run %d: event %llu is older than the one before", run->index, (unsigned long long)seq);
+    if ((strcmp(type, "run.queued") == 0) != (seq == 1))
+        sim_fail("run %d: %s is event %llu", run->index, type, (unsigned long long)seq);
+    run->seen = seq;
+    run->last_ts_ms = ms;
+    if (seq == 1 && tl_json_int(payload, "node_count", -1) != run->graph->nwanted)
+        sim_fail("run %d: run.queued counts wrongly", run->index);
+    if (strcmp(type, "run.started") == 0) {
+        if (run->started)
+            sim_fail("run %d is started twice", run->index);
+        run->started = true;
+    } else if (strcmp(type, "run.progress") == 0) {
+        on_progress(run, payload, ms);
+    } else if (strcmp(type, "run.partial") == 0) {
+        on_partial(run, payload);
+    } else if (strcmp(type, "run.completed") == 0 || strcmp(type, "run.failed") == 0 ||
+               strcmp(type, "run.cancelled") == 0) {
+        on_end(run, type, payload);
+    } else if (seq != 1) {
+        sim_fail("run %d: an event of the type %s", run->index, type);
+    }
+    return 0;
+}
+
+static void read_events(struct simrun *run)
+{
+    int err = tl_events_read(w.db, &run->id, run->seen, on_event, run);
+    if (err)
+        sim_fail("run %d: its events cannot be read: %s", run->index, tl_err_code(err));
+}
+
+void check_notify(struct simrun *run, uint64_t seq, bool ended)
+{
+    if (w.dying)
+        sim_fail("run %d: event %llu is published after the crash", run->index, (unsigned long long)seq);
+    run->exists = true;
+    read_events(run);
+    if (run->seen < seq)
+        sim_fail("run %d: event %llu is published and not committed", run->index, (unsigned long long)seq);
+    if (run->seen == seq && run->ended != ended)
+        sim_fail("run %d: event %llu is published as %s", run->index, (unsigned long long)seq,
+                 ended ? "the last and is not" : "not the last and is");
+}
+
+static json_t *record_of(const struct simrun *run)
+{
+    json_t *record = NULL;
+    int err = run->known ? tl_run_get(w.db, run->org, &run->id, &record) : TL_ENOTFOUND;
+    if (err && err != TL_ENOTFOUND)
+        sim_fail("run %d: its record cannot be read: %s", run->index, tl_err_code(err));
+    return record;
+}
+
+/* What was committed counts, also what nobody was told of; everything else is forgotten. */
+void check_crash(void)
+{
+    for (int r = 0; r < w.nruns; r++) {
+        struct simrun *run = &w.runs[r];
+        if (!run->requested || run->lost || run->ended)
+            continue;
+        TL_AUTO_JSON json_t *record = record_of(run);
+        run->lost = !record;
+        if (!record && run->exists)
+            sim_fail("run %d was made durable and is gone", run->index);
+        if (!record)
+            continue;
+        run->exists = run->died = true;
+        read_events(run);
+        for (int i = 0; i < run->graph->n && !run->ended; i++) {
+            struct nstate *s = &run->node[i];
+            if (s->alive)
+                sim_fail("run %d: %s still runs though the executor is gone", run->index, run->graph->node[i].id);
+            if (!s->committed)
+                s->outcome = O_NONE;
+            s->skip = 0;
+            s->attempts = s->losses = s->life_calls = 0;
+            s->not_before_us = 0;
+            s->unsure = false;
+        }
+        if (!run->ended) {
+            run->cancel_us = 0;
+            run->failing = run->crowded = false;
+        }
+    }
+}
+
+void check_quiet(void)
+{
+    for (int r = 0; r < w.nruns; r++) {
+        struct simrun *run = &w.runs[r];
+        if (!run->requested || run->lost || run->ended)
+            continue;
+        TL_AUTO_JSON json_t *record = record_of(run);
+        if (!json_array_size(json_object_get(record, "waiting_for")))
+            sim_fail("run %d has not ended, nothing is left to do, and it does not say what it waits for", run->index);
+    }
+}
+
+static int count_event(void *arg, uint64_t seq, const char *text, size_t len)
+{
+    uint64_t *n = arg;
+    (void)text, (void)len;
+    return seq == ++*n ? 0 : TL_ECORRUPT;
+}
+
+void check_final(void)
+{
+    for (int r = 0; r < w.nruns; r++) {
+        struct simrun *run = &w.runs[r];
+        if (!run->requested || run->lost)
+            continue;
+        if (!run->ended)
+            sim_fail("run %d never ends", run->index);
+        TL_AUTO_JSON json_t *record = record_of(run);
+        const char *status = tl_json_str(record, "status");
+        const char *want = strcmp(run->terminal, "completed") == 0 ? "done" : run->terminal;
+        uint64_t n = 0;
+        if (!status || strcmp(status, want) != 0)
+            sim_fail("run %d is %s and its record says %s", run->index, want, status ? status : "nothing");
+        if (tl_events_read(w.db, &run->id, 0, count_event, &n) < 0 || n != run->seen ||
+            tl_json_int(record, "last_seq", 0) != (int64_t)n)
+            sim_fail("run %d: its journal and its record do not agree", run->index);
+        if (strcmp(want, "done") == 0 && tl_json_num(record, "progress", 0) != 100)
+            sim_fail("run %d is done and at %g %%", run->index, tl_json_num(record, "progress", 0));
+        if (json_array_size(json_object_get(record, "waiting_for")))
+            sim_fail("run %d has ended and waits for something", run->index);
+    }
+    if (fake_count(w.db, TL_TBL_RUN_LIVE))
+        sim_fail("all runs have ended and %llu are kept as live",
+                 (unsigned long long)fake_count(w.db, TL_TBL_RUN_LIVE));
+}
+
+void check_free(void)
+{
+    if (w.known)
+        free(w.known->slots);
+    free(w.known);
+    w.known = NULL;
+}
