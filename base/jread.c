@@ -121,6 +121,25 @@ static size_t escape(const char *s, const char *end)
     return s < end && *s && strchr("\"\\/bfnrt", *s) ? n : 0;
 }
 
+/* Up to the first byte that is a quote, a backslash, a control character or not ASCII: eight bytes at a time, each with its highest bit set where it is
+ * one. The lowest that is set is right; what borrows from it only touches those above. */
+static inline const char *pass_plain(const char *p, const char *end)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    const uint64_t ones = 0x0101010101010101u;
+    for (uint64_t x; end - p >= 8; p += 8) {
+        memcpy(&x, p, 8);
+        uint64_t quote = x ^ ones * '"', slash = x ^ ones * '\\';
+        uint64_t found = ((quote - ones) | (slash - ones) | (x - ones * 0x20) | x) & (ones * 0x80);
+        if (found)
+            return p + __builtin_ctzll(found) / 8;
+    }
+#endif
+    while (p < end && *p != '"' && *p != '\\' && (unsigned char)*p >= 0x20 && (unsigned char)*p < 0x80)
+        p++;
+    return p;
+}
+
 /* Passes over the string at the quote; raw is what stands between the quotes. */
 static bool pass_string(struct tl_jread *r, struct tl_jtext *ret_raw, bool *ret_escaped)
 {
@@ -128,8 +147,8 @@ static bool pass_string(struct tl_jread *r, struct tl_jtext *ret_raw, bool *ret_
     unsigned char high = 0;
     *ret_escaped = false;
     for (;;) {
-        while (p < r->end && *p != '"' && *p != '\\' && (unsigned char)*p >= 0x20)
-            high |= (unsigned char)*p++;
+        while ((p = pass_plain(p, r->end)) < r->end && (unsigned char)*p >= 0x80)
+            high = (unsigned char)*p++;
         if (p == r->end || *p != '\\')
             break;
         size_t n = escape(p + 1, r->end);
@@ -144,7 +163,7 @@ static bool pass_string(struct tl_jread *r, struct tl_jtext *ret_raw, bool *ret_
     if (p == r->end || *p != '"')
         return bad(r, "a control character in a string");
     *ret_raw = (struct tl_jtext){start, (size_t)(p - start)};
-    if (high >= 0x80 && !tl_utf8_valid(start, ret_raw->len)) {
+    if (high && !tl_utf8_valid(start, ret_raw->len)) {
         r->at = start;
         return bad(r, "a string is not valid UTF-8");
     }
@@ -402,7 +421,8 @@ static bool add_key(struct tl_jread *r, struct tl_jtext key)
     uint32_t first = r->first_key[r->depth];
     if (r->nkeys - first < FEW_KEYS)
         for (size_t i = first; i < r->nkeys; i++)
-            if (r->keys[i].len == key.len && memcmp(r->keys[i].s, key.s, key.len) == 0)
+            if (r->keys[i].len == key.len &&
+                (!key.len || (r->keys[i].s[0] == key.s[0] && memcmp(r->keys[i].s, key.s, key.len) == 0)))
                 return bad(r, "an object has a key twice");
     if (r->nkeys == r->keys_cap && tl_grow(&r->keys, &r->keys_cap, r->nkeys + 1, sizeof(*r->keys)) < 0)
         return fail(r, TL_ENOMEM, NULL);

@@ -1,10 +1,12 @@
 #include "capsules/doors.h"
 
 #include "base/err.h"
+#include "base/hash.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "capsules/call.h"
 #include "capsules/keyring.h"
+#include "capsules/plans.h"
 #include "graph/op_ctx.h"
 
 #include <string.h>
@@ -12,6 +14,18 @@
 json_t *tl_cap_canvas_doc(json_t *graph, json_t *targets, bool admin)
 {
     json_t *doc = json_pack("{s:O,s:b}", "graph", graph, "admin", admin);
+    if (doc && targets && json_object_set(doc, "targets", targets) < 0) {
+        json_decref(doc);
+        return NULL;
+    }
+    return doc;
+}
+
+json_t *tl_cap_named_doc(const uint8_t hash[TL_TEXT_HASH], json_t *targets, bool admin)
+{
+    char hex[TL_TEXT_HEX];
+    tl_hex(hash, TL_TEXT_HASH, hex);
+    json_t *doc = json_pack("{s:s,s:b}", "doc", hex, "admin", admin);
     if (doc && targets && json_object_set(doc, "targets", targets) < 0) {
         json_decref(doc);
         return NULL;
@@ -51,35 +65,94 @@ static int read_targets(const json_t *doc, const char ***ret, size_t *ret_n, str
     return 0;
 }
 
-static int plan_graph(struct tl_services *services, const char *org, json_t *graph, const char *const *targets,
-                      size_t n, bool admin, struct tl_plan **ret, struct tl_diag *diag)
+struct reading {
+    const char *org;
+    const uint8_t *hash;
+    char *text; /* owned */
+    size_t len;
+};
+
+static int read_text(struct tl_txn *txn, void *arg)
 {
+    struct reading *r = arg;
+    struct tl_bytes text;
+    int err = tl_text_get(txn, r->org, r->hash, &text);
+    if (err)
+        return err;
+    r->len = text.len;
+    return (r->text = tl_strndup(text.data, text.len)) ? 0 : TL_ENOMEM;
+}
+
+/* The plan of a text that is named by its hash; text NULL: of the one that the store has. */
+static int plan_named(struct tl_services *services, const struct tl_graph_env *env, const struct tl_plan_ask *ask,
+                      const char *text, size_t len, struct tl_plan **ret, struct tl_diag *diag)
+{
+    struct reading own = {.org = ask->org, .hash = ask->doc};
+    uint64_t state;
+    int err = 0;
+    if ((*ret = tl_plans_find(services->plans, ask, &state)))
+        return 0;
+    if (!text) {
+        err = services->db ? tl_db_read(services->db, read_text, &own) : TL_ENOTCONFIGURED;
+        text = own.text;
+        len = own.len;
+    }
+    if (!err)
+        err = tl_plan_text(text, len, env, ask->targets, ask->ntargets, ret, diag);
+    if (!err)
+        tl_plans_keep(services->plans, ask, state, len, *ret);
+    free(own.text);
+    return err;
+}
+
+static int plan_doc(struct tl_services *services, const char *org, const json_t *doc, const char *text, size_t len,
+                    struct tl_plan **ret, struct tl_diag *diag)
+{
+    const char **targets, *hex = tl_json_str(doc, "doc");
+    uint8_t hash[TL_TEXT_HASH];
+    size_t n;
+    int err = read_targets(doc, &targets, &n, diag);
+    if (err)
+        return err;
     struct tl_cap_env scope = {.services = services, .org = org};
-    struct tl_graph_env env = {.find_op = tl_cap_find_op, .arg = &scope, .admin = admin};
-    return tl_plan_json(graph, &env, targets, n, ret, diag);
+    struct tl_graph_env env = {
+        .find_op = tl_cap_find_op, .arg = &scope, .admin = json_is_true(json_object_get(doc, "admin"))};
+    if (!hex)
+        err = tl_plan_json(json_object_get(doc, "graph"), &env, targets, n, ret, diag);
+    else if (!tl_unhex(hex, hash, sizeof(hash)))
+        err = TL_ECORRUPT;
+    else
+        err = plan_named(
+            services, &env,
+            &(struct tl_plan_ask){.org = org, .doc = hash, .targets = targets, .ntargets = n, .admin = env.admin}, text,
+            len, ret, diag);
+    free(targets);
+    return err;
+}
+
+int tl_cap_plan_named(struct tl_services *services, const char *org, const json_t *doc, const char *text, size_t len,
+                      struct tl_plan **ret, struct tl_diag *diag)
+{
+    *ret = NULL;
+    return plan_doc(services, org, doc, text, len, ret, diag);
 }
 
 int tl_cap_replan(void *services, const char *org, const char *kind, json_t *doc, struct tl_plan **ret,
                   struct tl_diag *diag)
 {
-    const char **targets;
-    size_t n;
     *ret = NULL;
     if (strcmp(kind, TL_KIND_CANVAS) != 0 && strcmp(kind, TL_KIND_CAPSULE) != 0)
         return tl_diag_add(diag, NULL, NULL, "$", "unknown kind of run");
-    int err = read_targets(doc, &targets, &n, diag);
-    if (err)
-        return err;
-    err = plan_graph(services, org, json_object_get(doc, "graph"), targets, n,
-                     json_is_true(json_object_get(doc, "admin")), ret, diag);
-    free(targets);
-    return err;
+    return plan_doc(services, org, doc, NULL, 0, ret, diag);
 }
 
-int tl_cap_check_canvas(struct tl_services *services, const char *org, json_t *graph, bool admin, struct tl_diag *diag)
+int tl_cap_check_canvas(struct tl_services *services, const char *org, const char *graph, size_t len, bool admin,
+                        struct tl_diag *diag)
 {
-    struct tl_plan *plan;
-    int err = plan_graph(services, org, graph, NULL, 0, admin, &plan, diag);
+    struct tl_cap_env scope = {.services = services, .org = org};
+    struct tl_graph_env env = {.find_op = tl_cap_find_op, .arg = &scope, .admin = admin};
+    struct tl_plan *plan = NULL;
+    int err = tl_plan_text(graph, len, &env, NULL, 0, &plan, diag);
     tl_plan_unref(plan);
     return err;
 }

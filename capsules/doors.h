@@ -6,14 +6,21 @@
 
 #include "capsules/services.h"
 #include "graph/run.h"
+#include "store/text.h"
 
 /* Run kinds, as stored. */
 #define TL_KIND_CANVAS "canvas"
 #define TL_KIND_CAPSULE "capsule"
 
-/* The document of a canvas run: {"graph","targets"|absent,"admin"}. targets: JSON array of node ids or NULL. Returned
+/* The document of a canvas run, {"graph","targets"|absent,"admin"}, with the graph in it. targets: JSON array of node ids or NULL. Returned
  * owned; NULL on want of memory. */
 json_t *tl_cap_canvas_doc(json_t *graph, json_t *targets, bool admin);
+/* The same with the graph's text named by its hash (store/text.h): {"doc": hex,"targets"|absent,"admin"}. */
+json_t *tl_cap_named_doc(const uint8_t hash[TL_TEXT_HASH], json_t *targets, bool admin);
+/* The plan of such a document; text NULL: of the text that the store has (TL_ENOTFOUND). Plans are kept: most runs of a canvas neither read nor check
+ * its graph. TL_EINVAL with problems. */
+int tl_cap_plan_named(struct tl_services *services, const char *org, const json_t *doc, const char *text, size_t len,
+                      struct tl_plan **ret, struct tl_diag *diag);
 
 /* The document and the record's meta of a capsule call, from the body of POST /api/v1/capsules/run (seed §5.1). Reports
  * unknown fields and wrong types in the body all at once. canvas_graph: the canvas that canvas_id names, or NULL.
@@ -40,7 +47,8 @@ int tl_cap_cache_key(void *services, const char *org, uint8_t ret[32]);
 int tl_cap_replan(void *services, const char *org, const char *kind, json_t *doc, struct tl_plan **ret,
                   struct tl_diag *diag);
 int tl_cap_complete(void *services, const struct tl_run *run, struct tl_str *payload);
-/* Checks a public graph: TL_EINVAL with problems. */
-int tl_cap_check_canvas(struct tl_services *services, const char *org, json_t *graph, bool admin, struct tl_diag *diag);
+/* Checks a public graph's text: TL_EINVAL with problems. */
+int tl_cap_check_canvas(struct tl_services *services, const char *org, const char *graph, size_t len, bool admin,
+                        struct tl_diag *diag);
 
 #endif

@@ -11,6 +11,7 @@ struct tl_jobs;         /* jobs/jobs.h: the supervisor of talos-worker processes
 struct tl_net;          /* net/net.h: HTTP to the outside */
 struct tl_llm;          /* capsules/llm.h: the configured language model, NULL where there is none */
 struct tl_destinations; /* capsules/destinations.h: where http.post may send to, NULL where nothing is configured */
+struct tl_plans;        /* capsules/plans.h */
 struct tl_capsule;      /* capsules/capsule.h: an opened, verified version */
 struct tl_keyring;      /* capsules/keyring.h */
 
@@ -21,6 +22,7 @@ struct tl_services {
     struct tl_net *net;
     struct tl_llm *llm;
     struct tl_destinations *destinations;
+    struct tl_plans *plans; /* plans of stored documents; NULL: each is made anew */
     struct tl_keyring *keyring; /* filled in by tl_cat_open */
     /* Finds id@version as org may use it: TL_ENOTFOUND, TL_ECAPSULE. *ret is a reference, ended by tl_capsule_unref. Called from shape() and run(). */
     int (*open_capsule)(void *arg, const char *org, const char *id, const char *version, struct tl_capsule **ret);

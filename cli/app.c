@@ -6,6 +6,8 @@
 #include "capsules/destinations.h"
 #include "capsules/doors.h"
 #include "capsules/llm.h"
+#include "capsules/seal.h"
+#include "capsules/plans.h"
 #include "cli/cli.h"
 #include "store/fs.h"
 
@@ -28,6 +30,26 @@ static int cache_key(void *arg, const char *org, uint8_t ret[32])
     const struct tl_app *app = arg;
     tl_keyring_subkey(app->keyring, TL_SUBKEY_CACHE, org, ret);
     return 0;
+}
+
+static void step_id(void *arg, const char *org, const char *run_id, const char *step, uint8_t ret[32])
+{
+    const struct tl_app *app = arg;
+    tl_step_id(app->keyring, org, run_id, step, ret);
+}
+
+static int step_seal(void *arg, const char *org, const uint8_t id[32], const void *plain, size_t len, uint8_t **ret,
+                     size_t *ret_len)
+{
+    const struct tl_app *app = arg;
+    return tl_step_seal(app->keyring, org, id, plain, len, ret, ret_len);
+}
+
+static int step_open(void *arg, const char *org, const uint8_t id[32], const void *sealed, size_t len, uint8_t **ret,
+                     size_t *ret_len)
+{
+    const struct tl_app *app = arg;
+    return tl_step_unseal(app->keyring, org, id, sealed, len, ret, ret_len);
 }
 
 static int complete(void *arg, const struct tl_run *run, struct tl_str *payload)
@@ -140,6 +162,10 @@ static int open_services(struct tl_app *app, struct tl_diag *diag, const char **
     if (err < 0)
         return err;
     app->services.jobs = app->jobs;
+    *ret_what = "there is no room for plans";
+    err = tl_plans_new(app->db, &app->services.plans);
+    if (err < 0)
+        return err;
     *ret_what = "the catalog cannot be opened";
     err = tl_cat_open(app->db, app->keyring, &app->services, &app->catalog, diag);
     if (err < 0)
@@ -149,17 +175,35 @@ static int open_services(struct tl_app *app, struct tl_diag *diag, const char **
                                       .services = &app->services,
                                       .replan = replan,
                                       .cache_key = cache_key,
+                                      .cache_max = app->cache_max,
+                                      .step_id = step_id,
+                                      .step_seal = step_seal,
+                                      .step_open = step_open,
                                       .complete = complete,
                                       .notify = notify,
                                       .arg = app};
     return tl_exec_new(&exec, &app->exec);
 }
 
-int tl_app_open(struct tl_app *app, const char *dir)
+static int take_cache_max(struct tl_app *app, uint64_t cache_max)
+{
+    const char *text = getenv("TALOS_CACHE_MAX");
+    app->cache_max = cache_max;
+    if (cache_max || !text || !*text || tl_cli_bytes(text, &app->cache_max))
+        return 0;
+    tl_cli_say("TALOS_CACHE_MAX takes bytes such as 512M or 2G, not '%s'", text);
+    return TL_EINVAL;
+}
+
+int tl_app_open(struct tl_app *app, const char *dir, uint64_t cache_max)
 {
     int err = take_dir(app, dir);
-    if (err < 0)
+    if (!err)
+        err = take_cache_max(app, cache_max);
+    if (err < 0) {
+        tl_app_close(app);
         return err;
+    }
     struct tl_diag diag TL_CLEANUP(tl_diag_clear) = {0};
     const char *what = "the data directory cannot be made";
     err = tl_fs_mkdirs(app->data_dir);
@@ -225,6 +269,7 @@ void tl_app_close(struct tl_app *app)
     tl_net_free(app->net);
     tl_llm_free(app->services.llm);
     tl_destinations_free(app->services.destinations);
+    tl_plans_free(app->services.plans);
     tl_cat_close(app->catalog);
     tl_blobs_close(app->blobs);
     tl_keyring_close(app->keyring);

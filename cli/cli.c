@@ -133,6 +133,20 @@ const char *tl_cli_local(const json_t *text)
     return korean && (!english || (lang && !strncmp(lang, "ko", 2))) ? korean : english;
 }
 
+bool tl_cli_bytes(const char *text, uint64_t *ret)
+{
+    static const char units[] = "KMGT";
+    char *end;
+    errno = 0;
+    unsigned long long v = strtoull(text, &end, 10);
+    const char *unit = *end && !end[1] ? strchr(units, *end) : NULL;
+    unsigned shift = unit ? 10 * (unsigned)(unit - units + 1) : 0;
+    if (errno || text[0] < '0' || text[0] > '9' || (*end && !unit) || !v || v > ((uint64_t)INT64_MAX >> shift))
+        return false;
+    *ret = (uint64_t)v << shift;
+    return true;
+}
+
 bool tl_cli_seconds(const char *text, long *ret)
 {
     static const struct {

@@ -6,6 +6,7 @@
 
 #include <jansson.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #define TL_VERSION "0.1.0"
 
@@ -52,6 +53,8 @@ char *tl_cli_data_dir(const char *given);
 bool tl_cli_number(const char *text, long low, long high, long *ret);
 /* Text in the person's language: itself, or of {"en":…,"ko":…} the one that LC_ALL, LC_MESSAGES or LANG asks for, else English. Borrowed; NULL where it is neither. */
 const char *tl_cli_local(const json_t *text);
+/* Bytes from "65536", "512K", "64M", "2G", "1T", at least one. */
+bool tl_cli_bytes(const char *text, uint64_t *ret);
 /* Seconds from "90", "90s", "15m", "2h", "7d". */
 bool tl_cli_seconds(const char *text, long *ret);
 

@@ -19,6 +19,7 @@ struct options {
     const char *data, *web;
     char *host;
     int port;
+    uint64_t cache_max;
 };
 
 /* "HOST:PORT", "[::1]:PORT", ":PORT" or "PORT". */
@@ -47,6 +48,7 @@ static int parse(const struct tl_cmd *cmd, int argc, char **argv, struct options
     static const struct option longs[] = {{"data", required_argument, NULL, 'd'},
                                           {"listen", required_argument, NULL, 'l'},
                                           {"web", required_argument, NULL, 'w'},
+                                          {"cache-max", required_argument, NULL, 'c'},
                                           {"help", no_argument, NULL, 'h'},
                                           {0}};
     for (int c; (c = getopt_long(argc, argv, "h", longs, NULL)) != -1;) {
@@ -58,6 +60,10 @@ static int parse(const struct tl_cmd *cmd, int argc, char **argv, struct options
             o->data = optarg;
         else if (c == 'w')
             o->web = optarg;
+        else if (c == 'c' && !tl_cli_bytes(optarg, &o->cache_max))
+            return tl_cli_usage(cmd, "--cache-max takes bytes such as 512M or 2G, not '%s'", optarg);
+        else if (c == 'c')
+            continue;
         else if (c != 'l')
             return tl_cli_usage(cmd, "that option is not known or lacks its value");
         else if (!parse_listen(optarg, o))
@@ -127,7 +133,7 @@ static int serve(const struct options *o)
     struct tl_app app;
     if (tl_cli_wait_init(&stopper.wait) < 0)
         return tl_cli_fail(TL_EIO, "signals cannot be waited for");
-    int err = tl_app_open(&app, o->data);
+    int err = tl_app_open(&app, o->data, o->cache_max);
     if (!err)
         err = tl_app_listen(&app, o->host, o->port, o->web);
     pthread_t thread;
@@ -168,18 +174,20 @@ const struct tl_cmd tl_cmd_serve = {
     .name = "serve",
     .summary = "serve the canvas API and the browser",
     .help =
-        "Usage: talos serve [--data DIR] [--listen HOST:PORT] [--web DIR]\n\n"
+        "Usage: talos serve [--data DIR] [--listen HOST:PORT] [--web DIR] [--cache-max BYTES]\n\n"
         "Serves until Ctrl-C or SIGTERM. Prints the address and an address to log in with a browser, good for once.\n"
         "Runs that had not ended when talos last did are gone on with. The log is JSON lines on standard error.\n\n"
         "  --data DIR          where everything is kept; made if absent; may hold other files\n"
         "                      (default: $TALOS_DATA, else ~/.local/share/talos)\n"
         "  --listen HOST:PORT  default 127.0.0.1:8484; port 0 takes any free one\n"
-        "  --web DIR           the files of the browser's canvas\n\n"
+        "  --web DIR           the files of the browser's canvas\n"
+        "  --cache-max BYTES   of results kept for later runs, the least recently used out first; 512M, 2G …\n"
+        "                      (default: $TALOS_CACHE_MAX, else 1G)\n\n"
         "Environment: TALOS_WORKER (the talos-worker program; default: beside talos), TALOS_LOG=debug (requests that only read\n"
         "are logged too), ALLOW_INPUT_FALLBACKS=true (a "
         "capsule's\n"
-        "missing required inputs take defaults), TALOS_LLM_URL and TALOS_LLM_MODEL (a language model; see "
-        "docs/operations.md).\n\n"
+        "missing required inputs take defaults), TALOS_LLM_URL and TALOS_LLM_MODEL (a language model), TALOS_DESTINATIONS\n"
+        "(what http.post nodes may send to); see docs/operations.md.\n\n"
         "Exit status: 0 ended by a signal; 2 wrong usage; 4 the data directory or the address is in use; 5 the storage "
         "failed.\n",
     .run = run,

@@ -272,6 +272,26 @@ static void on_cancel(struct tl_op_ctx *ctx)
     unref(q);
 }
 
+/* What a person may say that a node gave: its outputs, but for media. */
+static struct tl_port *outputs_form(const struct tl_plan_node *def)
+{
+    struct tl_port *form = tl_calloc(def->nout + 1, sizeof(*form));
+    size_t n = 0;
+    for (uint32_t k = 0; form && k < def->nout; k++)
+        if (!tl_type_is_media(def->out[k]->type))
+            form[n++] = *def->out[k];
+    return form;
+}
+
+static json_t *new_record(struct tl_op_ctx *ctx, const struct tl_ask *ask, int64_t now)
+{
+    struct tl_ask full = *ask;
+    TL_AUTO_FREE struct tl_port *outputs = NULL;
+    if (strcmp(ask->kind, TL_ASK_UNKNOWN) == 0 && !(full.form = outputs = outputs_form(tl_op_node(ctx))))
+        return NULL;
+    return tl_ask_record_new(&full, tl_op_step_key(ctx), now);
+}
+
 int tl_ask_open(struct tl_op_ctx *ctx, const struct tl_ask *ask)
 {
     struct tl_run *root = ctx->run->root;
@@ -280,7 +300,7 @@ int tl_ask_open(struct tl_op_ctx *ctx, const struct tl_ask *ask)
     if (!q)
         return TL_ENOMEM;
     *q = (struct question){.asks = asks, .ctx = ctx, .answered = ask->answered, .refs = 2, .listed = true};
-    q->record = tl_ask_record_new(ask, tl_op_step_key(ctx), tl_exec_wall_ms(root->exec));
+    q->record = new_record(ctx, ask, tl_exec_wall_ms(root->exec));
     if (!q->record) {
         free(q);
         return TL_ENOMEM;

@@ -20,7 +20,7 @@ struct tl_ask {
     const char *kind;
     const json_t *shown; /* an object. The answer must name the hex BLAKE2b-256 of its canonical text */
     int64_t expires_ms;  /* after the question was first asked; 0: never */
-    const struct tl_port *form; /* what may be filled in: a gate's fields, an unknown outcome's outputs; ended by a NULL name, or NULL */
+    const struct tl_port *form; /* what may be filled in with "approve"; ended by a NULL name, or NULL. With "done" it is the node's outputs */
     /* Once, on any thread, unless the node is cancelled; ctx is then the callee's to end by tl_op_done. err: 0 with the answer
      * {"decision","comment"?,"fields"?,"outputs"?,"who","at"}; TL_EEXPIRED; or the store's error. */
     void (*answered)(struct tl_op_ctx *ctx, int err, const json_t *answer);

@@ -182,9 +182,15 @@ int tl_body_plan(const struct tl_shape_req *req, struct tl_body *body)
     int err = tl_plan_json(graph, &env, NULL, 0, &body->plan, &inner);
     hand_on(req, &inner);
     tl_diag_clear(&inner);
-    if (!err)
-        body->pure = is_pure(body->plan);
-    return err == TL_EINVAL ? 0 : err;
+    if (err)
+        return err == TL_EINVAL ? 0 : err;
+    body->pure = is_pure(body->plan);
+    if (body->nout && body->plan->output_node == UINT32_MAX) {
+        tl_body_problem(req, "graph", "needs a graph.output node, for the node has outputs");
+        tl_plan_unref(body->plan);
+        body->plan = NULL;
+    }
+    return 0;
 }
 
 void tl_body_unshape(struct tl_shape *shape)

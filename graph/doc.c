@@ -1,21 +1,10 @@
 #include "graph/doc.h"
 
 #include "base/err.h"
-#include "base/json.h"
+#include "base/str.h"
 
 #include <stdio.h>
 #include <string.h>
-
-static bool good_id(const char *id)
-{
-    size_t n = id ? strlen(id) : 0;
-    if (n == 0 || n > TL_GRAPH_MAX_ID)
-        return false;
-    for (size_t i = 0; i < n; i++)
-        if ((unsigned char)id[i] < 0x20 || id[i] == 0x7f)
-            return false;
-    return true;
-}
 
 /* clang-format off */
 /* What React Flow (11 and 12) keeps in a document beside what a graph is. */
@@ -30,137 +19,352 @@ static const char *const edge_keys[] = {
     "labelShowBg", "labelBgStyle", "labelBgPadding", "labelBgBorderRadius", "ariaLabel", NULL};
 /* clang-format on */
 
-static int parse_nodes(struct tl_doc *doc, const json_t *nodes, struct tl_diag *diag)
+#define NONE UINT32_MAX
+
+static bool good_id(struct tl_jtext id)
 {
-    char path[64];
-    for (uint32_t i = 0; i < doc->nnodes; i++) {
-        const json_t *j = json_array_get(nodes, i);
-        struct tl_doc_node *n = &doc->nodes[i];
-        *n = (struct tl_doc_node){
-            .id = tl_json_str(j, "id"), .type = tl_json_str(j, "type"), .data = json_object_get(j, "data"), .index = i};
-        snprintf(path, sizeof(path), "$.nodes[%u]", i);
-        if (!good_id(n->id)) {
-            tl_diag_add(diag, NULL, NULL, path, "a node needs an id: text of 1 to %d bytes without control characters",
-                        TL_GRAPH_MAX_ID);
-            n->id = "";
-        } else {
-            int err = tl_idmap_add(&doc->ids, n->id, i);
-            if (err == TL_ENOMEM)
-                return err;
-            if (err < 0)
-                tl_diag_add(diag, n->id, NULL, path, "the id \"%s\" is used by another node too", n->id);
-        }
-        if (!n->type || !*n->type) {
-            tl_diag_add(diag, n->id, NULL, path, "a node needs a type: the name of an op, or \"capsule\"");
-            n->type = "";
-        }
-        if (n->data && !json_is_object(n->data)) {
-            tl_diag_add(diag, n->id, NULL, path, "data must be an object");
-            n->data = NULL;
-        }
-        tl_json_only_keys(j, node_keys, n->id, path, diag);
+    for (size_t i = 0; i < id.len; i++)
+        if ((unsigned char)id.s[i] < 0x20 || id.s[i] == 0x7f)
+            return false;
+    return id.len > 0 && id.len <= TL_GRAPH_MAX_ID;
+}
+
+static bool known(struct tl_jtext key, const char *const *keys)
+{
+    for (size_t i = 0; keys[i]; i++)
+        if (tl_jtext_is(key, keys[i]))
+            return true;
+    return false;
+}
+
+/* Text, or nothing where the value is anything else. */
+static void text_or_skip(struct tl_jread *r, struct tl_jtext *ret)
+{
+    if (tl_jread_kind(r) == TL_J_STRING)
+        tl_jread_string(r, ret);
+    else
+        tl_jread_skip(r, NULL);
+}
+
+/* Tells the unknown fields of an object that has been read: its id may have come after them. */
+static void tell_unknown(struct tl_jtext object, const char *const *keys, const char *id, const char *path,
+                         struct tl_diag *diag)
+{
+    struct tl_arena arena = {0};
+    struct tl_jread r;
+    struct tl_jtext key;
+    tl_jread_init(&r, object.s, object.len, &arena);
+    tl_jread_object(&r);
+    while (tl_jread_key(&r, &key)) {
+        tl_jread_skip(&r, NULL);
+        if (known(key, keys))
+            continue;
+        struct tl_str at = {0};
+        tl_str_printf(&at, "%s.%.*s", path, (int)key.len, key.s);
+        tl_diag_add(diag, id, NULL, at.data, "unknown field \"%.*s\"", (int)key.len, key.s);
+        tl_str_clear(&at);
     }
+    if (tl_jread_finish(&r, NULL) == TL_ENOMEM)
+        diag->err = TL_ENOMEM;
+    tl_arena_clear(&arena);
+}
+
+/* ---- nodes ---- */
+
+static int read_node(struct tl_doc *doc, struct tl_jread *r, struct tl_diag *diag)
+{
+    struct tl_doc_node *n = &doc->nodes[doc->nnodes];
+    struct tl_jtext key, id = {0}, type = {"", 0}, data = {"", 0}, whole;
+    bool unknown = false, bad_data = false;
+    tl_jread_kind(r);
+    const char *start = r->at;
+    if (tl_jread_kind(r) != TL_J_OBJECT) {
+        tl_jread_skip(r, NULL);
+    } else {
+        tl_jread_object(r);
+        while (tl_jread_key(r, &key)) {
+            if (TL_JTEXT_IS(key, "id")) {
+                text_or_skip(r, &id);
+            } else if (TL_JTEXT_IS(key, "type")) {
+                text_or_skip(r, &type);
+            } else if (TL_JTEXT_IS(key, "data")) {
+                bad_data = tl_jread_kind(r) != TL_J_OBJECT;
+                tl_jread_skip(r, bad_data ? NULL : &data);
+            } else {
+                unknown |= !TL_JTEXT_IS(key, "position") && !known(key, node_keys);
+                tl_jread_skip(r, NULL);
+            }
+        }
+    }
+    if (r->err)
+        return 0;
+    whole = (struct tl_jtext){start, (size_t)(r->at - start)};
+    bool good = good_id(id);
+    *n = (struct tl_doc_node){.id = "", .type = type, .data = data};
+    if (good && tl_idmap_keep(&doc->ids, id.s, id.len, doc->nnodes) < 0)
+        return TL_ENOMEM;
+    if (good && type.len && !bad_data && !unknown)
+        return 0;
+    char path[64];
+    const char *name = good ? doc->ids.pool + doc->ids.len - id.len - 1 : "";
+    snprintf(path, sizeof(path), "$.nodes[%u]", doc->nnodes);
+    if (!good)
+        tl_diag_add(diag, NULL, NULL, path, "a node needs an id: text of 1 to %d bytes without control characters",
+                    TL_GRAPH_MAX_ID);
+    if (!type.len)
+        tl_diag_add(diag, name, NULL, path, "a node needs a type: the name of an op, or \"capsule\"");
+    if (bad_data)
+        tl_diag_add(diag, name, NULL, path, "data must be an object");
+    if (unknown)
+        tell_unknown(whole, node_keys, name, path, diag);
     return 0;
 }
 
-static void edge_end(const struct tl_doc *doc, const json_t *edge, const char *end, const char *handle,
-                     const char *path, uint32_t *ret_node, const char **ret_handle, struct tl_diag *diag)
-{
-    const char *id = tl_json_str(edge, end);
-    *ret_node = id ? tl_idmap_find(&doc->ids, id) : UINT32_MAX;
-    *ret_handle = tl_json_str(edge, handle);
-    if (*ret_node == UINT32_MAX)
-        tl_diag_add(diag, id, NULL, path, "the edge's %s %s%s%s", end, id ? "\"" : "is missing", id ? id : "",
-                    id ? "\" is no node of this graph" : "");
-    if (!*ret_handle)
-        tl_diag_add(diag, id, NULL, path, "the edge needs %s: the name of a port", handle);
-}
-
-static int parse_edges(struct tl_doc *doc, const json_t *edges, struct tl_diag *diag)
+static void node_twice(void *arg, uint32_t i, const char *id)
 {
     char path[64];
-    struct tl_idmap seen = {0};
-    int err = tl_idmap_init(&seen, doc->nedges);
-    for (uint32_t i = 0; !err && i < doc->nedges; i++) {
-        const json_t *j = json_array_get(edges, i);
-        struct tl_doc_edge *e = &doc->edges[i];
-        snprintf(path, sizeof(path), "$.edges[%u]", i);
-        *e = (struct tl_doc_edge){.id = tl_json_str(j, "id"), .index = i};
-        edge_end(doc, j, "source", "sourceHandle", path, &e->source, &e->source_handle, diag);
-        edge_end(doc, j, "target", "targetHandle", path, &e->target, &e->target_handle, diag);
-        if (e->id && tl_idmap_add(&seen, e->id, i) == TL_ECONFLICT)
-            tl_diag_add(diag, NULL, NULL, path, "the id \"%s\" is used by another edge too", e->id);
-        if (!e->source_handle || !e->target_handle)
-            e->source = UINT32_MAX;
-        tl_json_only_keys(j, edge_keys, NULL, path, diag);
-    }
-    tl_idmap_clear(&seen);
+    snprintf(path, sizeof(path), "$.nodes[%u]", i);
+    tl_diag_add(arg, id, NULL, path, "the id \"%s\" is used by another node too", id);
+}
+
+static int index_nodes(struct tl_doc *doc, struct tl_diag *diag)
+{
+    int err = tl_idmap_build(&doc->ids, node_twice, diag);
+    size_t at = 0;
+    uint32_t i;
+    const char *id;
+    while (!err && tl_idmap_next(&doc->ids, &at, &i, &id))
+        doc->nodes[i].id = id;
     return err;
 }
 
-static int list_size(const json_t *json, const char *key, uint32_t max, uint32_t *ret, struct tl_diag *diag)
+/* ---- edges ---- */
+
+struct end {
+    const char *end, *handle; /* the names of the two fields */
+    struct tl_jtext id, port; /* s is NULL where there is none */
+    uint32_t hash;            /* of id */
+};
+
+static void read_end(const struct tl_doc *doc, struct tl_jread *r, struct end *e)
 {
-    const json_t *list = json_object_get(json, key);
-    char path[32];
-    snprintf(path, sizeof(path), "$.%s", key);
-    *ret = 0;
-    if (!json_is_array(list))
-        return tl_diag_add(diag, NULL, NULL, path, "a graph needs \"%s\": a list", key);
-    if (json_array_size(list) > max)
-        return tl_diag_add(diag, NULL, NULL, path, "%zu %s are more than the limit of %u", json_array_size(list), key,
-                           max);
-    *ret = (uint32_t)json_array_size(list);
-    return 0;
+    text_or_skip(r, &e->id);
+    if (e->id.s)
+        e->hash = tl_idmap_hash(&doc->ids, e->id.s, e->id.len);
 }
 
-/* TL_ETOOBIG where there is nothing to go on with. */
-static int parse(struct tl_doc *doc, struct tl_diag *diag)
+static uint32_t edge_end(struct tl_doc *doc, const struct end *e, struct tl_diag *diag)
 {
-    size_t before = diag->count + diag->dropped;
-    if (!json_is_object(doc->json)) {
-        tl_diag_add(diag, NULL, NULL, "$", "a graph is an object with \"nodes\" and \"edges\"");
-        return TL_ETOOBIG;
+    uint32_t node = e->id.s ? tl_idmap_find_hash(&doc->ids, e->id.s, e->id.len, e->hash) : NONE;
+    if (node != NONE && e->port.s)
+        return node;
+    char path[64];
+    const char *id = e->id.s ? tl_arena_strndup(&doc->arena, e->id.s, e->id.len) : NULL;
+    if (e->id.s && !id)
+        diag->err = TL_ENOMEM;
+    snprintf(path, sizeof(path), "$.edges[%u]", doc->nedges);
+    if (node == NONE)
+        tl_diag_add(diag, id, NULL, path, "the edge's %s %s%s%s", e->end, id ? "\"" : "is missing", id ? id : "",
+                    id ? "\" is no node of this graph" : "");
+    if (!e->port.s)
+        tl_diag_add(diag, id, NULL, path, "the edge needs %s: the name of a port", e->handle);
+    return NONE;
+}
+
+static int read_edge(struct tl_doc *doc, struct tl_jread *r, struct tl_diag *diag)
+{
+    struct tl_doc_edge *e = &doc->edges[doc->nedges];
+    struct end from = {.end = "source", .handle = "sourceHandle"}, to = {.end = "target", .handle = "targetHandle"};
+    struct tl_jtext key, id = {0};
+    bool unknown = false;
+    tl_jread_kind(r);
+    const char *start = r->at;
+    if (tl_jread_kind(r) != TL_J_OBJECT) {
+        tl_jread_skip(r, NULL);
+    } else {
+        tl_jread_object(r);
+        while (tl_jread_key(r, &key)) {
+            if (TL_JTEXT_IS(key, "source")) {
+                read_end(doc, r, &from);
+            } else if (TL_JTEXT_IS(key, "target")) {
+                read_end(doc, r, &to);
+            } else if (TL_JTEXT_IS(key, "sourceHandle")) {
+                text_or_skip(r, &from.port);
+            } else if (TL_JTEXT_IS(key, "targetHandle")) {
+                text_or_skip(r, &to.port);
+            } else if (TL_JTEXT_IS(key, "id")) {
+                text_or_skip(r, &id);
+            } else {
+                unknown |= !known(key, edge_keys);
+                tl_jread_skip(r, NULL);
+            }
+        }
     }
-    tl_json_only_keys(doc->json, top_keys, NULL, "$", diag);
-    int bad_nodes = list_size(doc->json, "nodes", TL_GRAPH_MAX_NODES, &doc->nnodes, diag);
-    int bad_edges = list_size(doc->json, "edges", TL_GRAPH_MAX_EDGES, &doc->nedges, diag);
-    if (bad_nodes || bad_edges)
-        return TL_ETOOBIG;
-    doc->nodes = tl_arena_alloc(&doc->arena, (doc->nnodes + 1) * sizeof(*doc->nodes));
-    doc->edges = tl_arena_alloc(&doc->arena, (doc->nedges + 1) * sizeof(*doc->edges));
-    int err = doc->nodes && doc->edges ? tl_idmap_init(&doc->ids, doc->nnodes) : TL_ENOMEM;
-    if (!err)
-        err = parse_nodes(doc, json_object_get(doc->json, "nodes"), diag);
-    if (!err)
-        err = parse_edges(doc, json_object_get(doc->json, "edges"), diag);
-    return err ? err : diag->count + diag->dropped > before ? TL_EINVAL : diag->err;
+    if (r->err)
+        return 0;
+    uint32_t source = edge_end(doc, &from, diag), target = edge_end(doc, &to, diag);
+    bool whole = source != NONE && target != NONE;
+    *e = (struct tl_doc_edge){.source_handle = from.port,
+                              .target_handle = to.port,
+                              .source = whole ? source : NONE,
+                              .target = whole ? target : NONE};
+    if (unknown) {
+        char path[64];
+        snprintf(path, sizeof(path), "$.edges[%u]", doc->nedges);
+        tell_unknown((struct tl_jtext){start, (size_t)(r->at - start)}, edge_keys, NULL, path, diag);
+    }
+    return id.s ? tl_idmap_keep(&doc->edge_ids, id.s, id.len, doc->nedges) : 0;
 }
 
-int tl_doc_read(json_t *json, struct tl_doc **ret, struct tl_diag *diag)
+static void edge_twice(void *arg, uint32_t i, const char *id)
 {
-    struct tl_diag none = {0};
+    char path[64];
+    snprintf(path, sizeof(path), "$.edges[%u]", i);
+    tl_diag_add(arg, NULL, NULL, path, "the id \"%s\" is used by another edge too", id);
+}
+
+/* ---- the document ---- */
+
+struct reading {
+    struct tl_doc *doc;
+    struct tl_diag *diag;
+    bool have_nodes, have_edges; /* lists, within their limits */
+    struct tl_jtext edges;       /* that stand before the nodes they name */
+};
+
+/* The rest of a list that is longer than it may be. */
+static bool too_many(struct tl_jread *r, const char *what, uint32_t max, struct tl_diag *diag)
+{
+    size_t n = max;
+    char path[32];
+    do
+        n += tl_jread_skip(r, NULL);
+    while (tl_jread_item(r));
+    snprintf(path, sizeof(path), "$.%s", what);
+    if (!r->err)
+        tl_diag_add(diag, NULL, NULL, path, "%zu %s are more than the limit of %u", n, what, max);
+    return false;
+}
+
+static int read_nodes(struct reading *g, struct tl_jread *r)
+{
+    struct tl_doc *doc = g->doc;
+    int err = tl_grow(&doc->nodes, &doc->nodes_cap, 1, sizeof(*doc->nodes));
+    g->have_nodes = true;
+    tl_jread_list(r);
+    while (!err && g->have_nodes && tl_jread_item(r)) {
+        if (doc->nnodes == TL_GRAPH_MAX_NODES) {
+            g->have_nodes = too_many(r, "nodes", TL_GRAPH_MAX_NODES, g->diag);
+            break;
+        }
+        if (doc->nnodes == doc->nodes_cap)
+            err = tl_grow(&doc->nodes, &doc->nodes_cap, doc->nnodes + 1, sizeof(*doc->nodes));
+        if (!err)
+            err = read_node(doc, r, g->diag);
+        doc->nnodes += !err && !r->err;
+    }
+    return err || r->err ? err : index_nodes(doc, g->diag);
+}
+
+static int read_edges(struct reading *g, struct tl_jread *r)
+{
+    struct tl_doc *doc = g->doc;
+    int err = tl_grow(&doc->edges, &doc->edges_cap, 1, sizeof(*doc->edges));
+    g->have_edges = true;
+    tl_jread_list(r);
+    while (!err && g->have_edges && tl_jread_item(r)) {
+        if (doc->nedges == TL_GRAPH_MAX_EDGES) {
+            g->have_edges = too_many(r, "edges", TL_GRAPH_MAX_EDGES, g->diag);
+            break;
+        }
+        if (doc->nedges == doc->edges_cap)
+            err = tl_grow(&doc->edges, &doc->edges_cap, doc->nedges + 1, sizeof(*doc->edges));
+        if (!err)
+            err = read_edge(doc, r, g->diag);
+        doc->nedges += !err && !r->err;
+    }
+    return err || r->err ? err : tl_idmap_build(&doc->edge_ids, edge_twice, g->diag);
+}
+
+static int read_early_edges(struct reading *g)
+{
+    struct tl_jread r;
+    tl_jread_init(&r, g->edges.s, g->edges.len, &g->doc->arena);
+    int err = read_edges(g, &r), ended = tl_jread_finish(&r, NULL);
+    return err ? err : ended;
+}
+
+static int read_top(struct reading *g, struct tl_jread *r)
+{
+    struct tl_jtext key;
+    bool unknown = false, list;
+    int err = 0;
+    tl_jread_kind(r);
+    const char *start = r->at;
+    if (tl_jread_kind(r) != TL_J_OBJECT) {
+        tl_diag_add(g->diag, NULL, NULL, "$", "a graph is an object with \"nodes\" and \"edges\"");
+        tl_jread_skip(r, NULL);
+        return 0;
+    }
+    tl_jread_object(r);
+    while (!err && tl_jread_key(r, &key)) {
+        list = tl_jread_kind(r) == TL_J_LIST;
+        unknown |= !known(key, top_keys);
+        if (list && TL_JTEXT_IS(key, "nodes"))
+            err = read_nodes(g, r);
+        else if (list && TL_JTEXT_IS(key, "edges") && g->have_nodes)
+            err = read_edges(g, r);
+        else
+            tl_jread_skip(r, list && TL_JTEXT_IS(key, "edges") ? &g->edges : NULL);
+    }
+    if (err || r->err)
+        return err;
+    if (g->edges.s && g->have_nodes)
+        err = read_early_edges(g);
+    if (!g->have_nodes && g->doc->nnodes < TL_GRAPH_MAX_NODES)
+        tl_diag_add(g->diag, NULL, NULL, "$.nodes", "a graph needs \"nodes\": a list");
+    if (!g->have_edges && !g->edges.s && g->doc->nedges < TL_GRAPH_MAX_EDGES)
+        tl_diag_add(g->diag, NULL, NULL, "$.edges", "a graph needs \"edges\": a list");
+    if (unknown)
+        tell_unknown((struct tl_jtext){start, (size_t)(r->at - start)}, top_keys, NULL, "$", g->diag);
+    return err;
+}
+
+int tl_doc_read(const char *text, size_t len, struct tl_doc **ret, struct tl_diag *diag)
+{
+    struct tl_diag none = {0}, *d = diag ? diag : &none;
+    size_t count = d->count, dropped = d->dropped;
     *ret = NULL;
+    if (len > TL_JSON_MAX_GRAPH)
+        return tl_diag_add(diag, NULL, NULL, "$", "a graph has at most %d MiB", TL_JSON_MAX_GRAPH / 1024 / 1024);
     struct tl_doc *doc = tl_calloc(1, sizeof(*doc));
     if (!doc)
         return TL_ENOMEM;
-    doc->json = json_incref(json);
-    int err = parse(doc, diag ? diag : &none);
+    struct reading g = {.doc = doc, .diag = d};
+    struct tl_jread r;
+    tl_jread_init(&r, text, len, &doc->arena);
+    int err = read_top(&g, &r);
+    if (err)
+        r.err = err;
+    else if (r.err == TL_EINVAL)
+        tl_diag_cut(d, count, dropped); /* what was found in a text that is none is not told */
+    err = tl_jread_finish(&r, d);
+    if (!err)
+        err = d->err ? d->err : d->count > count || d->dropped > dropped ? TL_EINVAL : 0;
     tl_diag_clear(&none);
     doc->sound = !err;
-    if (!err || err == TL_EINVAL)
+    if (!err || (err == TL_EINVAL && !r.err && g.have_nodes && g.have_edges))
         *ret = doc;
     else
         tl_doc_free(doc);
-    return err == TL_ETOOBIG ? TL_EINVAL : err;
+    return err;
 }
 
-int tl_doc_parse(json_t *json, struct tl_doc **ret, struct tl_diag *diag)
+int tl_doc_check(const char *text, size_t len, struct tl_diag *diag)
 {
-    int err = tl_doc_read(json, ret, diag);
-    if (err) {
-        tl_doc_free(*ret);
-        *ret = NULL;
-    }
+    struct tl_doc *doc;
+    int err = tl_doc_read(text, len, &doc, diag);
+    tl_doc_free(doc);
     return err;
 }
 
@@ -168,8 +372,10 @@ void tl_doc_free(struct tl_doc *doc)
 {
     if (!doc)
         return;
-    json_decref(doc->json);
     tl_idmap_clear(&doc->ids);
+    tl_idmap_clear(&doc->edge_ids);
     tl_arena_clear(&doc->arena);
+    free(doc->nodes);
+    free(doc->edges);
     free(doc);
 }

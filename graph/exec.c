@@ -458,6 +458,8 @@ int tl_exec_new(const struct tl_exec_conf *conf, struct tl_exec **ret)
     pthread_condattr_destroy(&mono);
     int err = tl_asks_new(exec, &exec->asks);
     if (!err)
+        err = tl_results_new(&exec->conf, &exec->results);
+    if (!err)
         err = start_threads(exec);
     if (err) {
         tl_exec_free(exec);
@@ -487,14 +489,29 @@ static void suspend_all(struct tl_exec *exec)
     free(runs);
 }
 
+static int nothing(struct tl_txn *txn, void *arg)
+{
+    (void)txn, (void)arg;
+    return 0;
+}
+
+/* A manual executor does what there is to do, and lets the writer do what was submitted: a write that is waited for comes after all others. */
+static void work_off(struct tl_exec *exec)
+{
+    do {
+        while (tl_exec_step(exec)) {
+        }
+    } while (exec->ncommits && tl_db_update(exec->conf.db, nothing, NULL) == 0);
+}
+
 /* Waits until no run lives and no commit is under way; a manual executor works them off. */
 static bool wait_idle(struct tl_exec *exec)
 {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += CLOSE_S;
-    while (exec->conf.manual && tl_exec_step(exec)) {
-    }
+    if (exec->conf.manual)
+        work_off(exec);
     pthread_mutex_lock(&exec->lock);
     while (!exec->conf.manual && (exec->nlive || exec->ncommits) &&
            pthread_cond_timedwait(&exec->idle, &exec->lock, &until) != ETIMEDOUT) {
@@ -514,8 +531,6 @@ void tl_exec_free(struct tl_exec *exec)
     bool idle = wait_idle(exec);
     for (unsigned i = 0; i < exec->nthreads; i++)
         pthread_join(exec->threads[i], NULL);
-    while (exec->conf.manual && tl_exec_step(exec)) {
-    }
     if (!idle && !exec->conf.manual)
         return; /* an op does not let go: its context must stay, and what it will call */
     tl_timers_free(exec->timers);
@@ -527,6 +542,7 @@ void tl_exec_free(struct tl_exec *exec)
     }
     free(exec->spare);
     free(exec->threads);
+    tl_results_free(exec->results);
     pthread_cond_destroy(&exec->work);
     pthread_cond_destroy(&exec->idle);
     pthread_mutex_destroy(&exec->lock);

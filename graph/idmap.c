@@ -7,62 +7,145 @@
 #include <pthread.h>
 #include <string.h>
 
+enum { AHEAD = 8 }; /* slots that are asked of memory before they are needed */
+
 /* Seeded, so that a graph cannot be made whose ids all collide. */
-static uint64_t seed;
+static uint64_t seed[2];
 static pthread_once_t seeded = PTHREAD_ONCE_INIT;
 
 static void make_seed(void)
 {
-    tl_random(&seed, sizeof(seed));
+    tl_random(seed, sizeof(seed));
+    seed[1] |= 1;
 }
 
-static uint32_t hash_of(const char *id)
+/* Both halves of the whole product. */
+static inline uint64_t mix(uint64_t a, uint64_t b)
 {
-    uint64_t h = seed ^ 0xcbf29ce484222325u;
-    for (; *id; id++)
-        h = (h ^ (unsigned char)*id) * 0x9e3779b97f4a7c15u, h ^= h >> 29;
+    __extension__ unsigned __int128 p = (unsigned __int128)a * b;
+    return (uint64_t)p ^ (uint64_t)(p >> 64);
+}
+
+static uint32_t hash_of(const char *id, size_t len)
+{
+    uint64_t h = seed[0] ^ len, word;
+    for (; len > 8; id += 8, len -= 8) {
+        memcpy(&word, id, 8);
+        h = mix(h ^ word, seed[1]);
+    }
+    word = 0;
+    for (size_t i = 0; i < len; i++)
+        word = word << 8 | (unsigned char)id[i];
+    h = mix(mix(h ^ word, seed[1]), 0x9e3779b97f4a7c15u);
     return (uint32_t)(h ^ h >> 32);
 }
 
-int tl_idmap_init(struct tl_idmap *map, uint32_t count)
+int tl_idmap_keep(struct tl_idmap *map, const char *id, size_t len, uint32_t index)
 {
-    pthread_once(&seeded, make_seed);
-    uint32_t size = 8;
-    while (size < count * 2u)
-        size *= 2;
-    map->slots = tl_calloc(size, sizeof(*map->slots));
-    map->mask = size - 1;
-    return map->slots ? 0 : TL_ENOMEM;
-}
-
-static struct tl_idmap_slot *slot_of(const struct tl_idmap *map, const char *id, uint32_t hash)
-{
-    uint32_t i = hash & map->mask;
-    while (map->slots[i].id && (map->slots[i].hash != hash || strcmp(map->slots[i].id, id) != 0))
-        i = (i + 1) & map->mask;
-    return &map->slots[i];
-}
-
-int tl_idmap_add(struct tl_idmap *map, const char *id, uint32_t index)
-{
-    uint32_t hash = hash_of(id);
-    struct tl_idmap_slot *s = slot_of(map, id, hash);
-    if (s->id)
-        return TL_ECONFLICT;
-    *s = (struct tl_idmap_slot){.id = id, .hash = hash, .index = index};
+    size_t need = map->len + sizeof(index) + len + 1;
+    if (need > UINT32_MAX)
+        return TL_ENOMEM;
+    if (need > map->cap && tl_grow(&map->pool, &map->cap, need, 1) < 0)
+        return TL_ENOMEM;
+    char *to = map->pool + map->len;
+    memcpy(to, &index, sizeof(index));
+    memcpy(to + sizeof(index), id, len);
+    to[sizeof(index) + len] = '\0';
+    map->len = need;
+    map->count++;
     return 0;
 }
 
-uint32_t tl_idmap_find(const struct tl_idmap *map, const char *id)
+bool tl_idmap_next(const struct tl_idmap *map, size_t *at, uint32_t *ret_index, const char **ret_id)
+{
+    if (*at >= map->len)
+        return false;
+    memcpy(ret_index, map->pool + *at, sizeof(*ret_index));
+    *ret_id = map->pool + *at + sizeof(*ret_index);
+    *at += sizeof(*ret_index) + strlen(*ret_id) + 1;
+    return true;
+}
+
+static struct tl_idmap_slot *slot_of(const struct tl_idmap *map, const char *id, size_t len, uint32_t hash)
+{
+    uint32_t i = hash & map->mask;
+    for (; map->slots[i].at; i = (i + 1) & map->mask) {
+        const char *have = map->pool + map->slots[i].at;
+        if (map->slots[i].hash == hash && strncmp(have, id, len) == 0 && have[len] == '\0')
+            break;
+    }
+    return &map->slots[i];
+}
+
+static int make_slots(struct tl_idmap *map)
+{
+    pthread_once(&seeded, make_seed);
+    uint32_t size = 8;
+    while (size < map->count + map->count / 2 + 1)
+        size *= 2;
+    map->slots = tl_calloc(size, sizeof(*map->slots));
+    map->mask = size - 1;
+    char *fit = map->len ? realloc(map->pool, map->len) : NULL;
+    if (fit) {
+        map->pool = fit;
+        map->cap = map->len;
+    }
+    return map->slots ? 0 : TL_ENOMEM;
+}
+
+int tl_idmap_build(struct tl_idmap *map, void (*twice)(void *arg, uint32_t index, const char *id), void *arg)
+{
+    struct {
+        const char *id;
+        uint32_t index, hash, len;
+    } ahead[AHEAD], *a;
+    size_t at = 0;
+    if (make_slots(map) < 0)
+        return TL_ENOMEM;
+    for (uint32_t i = 0; i < map->count + AHEAD; i++) {
+        a = &ahead[i % AHEAD];
+        if (i >= AHEAD) {
+            struct tl_idmap_slot *s = slot_of(map, a->id, a->len, a->hash);
+            if (s->at)
+                twice(arg, a->index, a->id);
+            else
+                *s = (struct tl_idmap_slot){.hash = a->hash, .at = (uint32_t)(a->id - map->pool)};
+        }
+        if (tl_idmap_next(map, &at, &a->index, &a->id)) {
+            a->len = (uint32_t)(map->pool + at - a->id - 1);
+            a->hash = tl_idmap_hash(map, a->id, a->len);
+        }
+    }
+    return 0;
+}
+
+uint32_t tl_idmap_hash(const struct tl_idmap *map, const char *id, size_t len)
+{
+    uint32_t hash = hash_of(id, len);
+    if (map->slots)
+        __builtin_prefetch(&map->slots[hash & map->mask]);
+    return hash;
+}
+
+uint32_t tl_idmap_find_hash(const struct tl_idmap *map, const char *id, size_t len, uint32_t hash)
 {
     if (!map->slots)
         return UINT32_MAX;
-    const struct tl_idmap_slot *s = slot_of(map, id, hash_of(id));
-    return s->id ? s->index : UINT32_MAX;
+    const struct tl_idmap_slot *s = slot_of(map, id, len, hash);
+    uint32_t index = UINT32_MAX;
+    if (s->at)
+        memcpy(&index, map->pool + s->at - sizeof(index), sizeof(index));
+    return index;
+}
+
+uint32_t tl_idmap_find(const struct tl_idmap *map, const char *id, size_t len)
+{
+    return tl_idmap_find_hash(map, id, len, hash_of(id, len));
 }
 
 void tl_idmap_clear(struct tl_idmap *map)
 {
     free(map->slots);
+    free(map->pool);
     memset(map, 0, sizeof(*map));
 }

@@ -36,7 +36,7 @@ struct tl_journal {
     pthread_mutex_t lock; /* all below */
     uint64_t seq;         /* of the last event made */
     unsigned committing;
-    bool wants_flush, start_due, failed, flushing; /* flushing: a task for it is queued */
+    bool wants_flush, start_due, failed, flushing, scheduled; /* flushing: a task for it is queued */
     bool closed;                                   /* the terminal event has been made, or none will be */
     char *message;
     const char *end_status;
@@ -81,16 +81,6 @@ int tl_journal_new(struct tl_run *run, uint64_t seq, bool started)
     return 0;
 }
 
-static void free_kept(struct tl_kept *k)
-{
-    while (k) {
-        struct tl_kept *next = k->next;
-        free(k->text);
-        free(k);
-        k = next;
-    }
-}
-
 static void drop_changes(struct tl_journal *j)
 {
     for (size_t i = 0; i < j->nchanges; i++) {
@@ -128,7 +118,7 @@ void tl_journal_free(struct tl_journal *j)
     free(j->waits);
     free(j->message);
     free(j->end_payload);
-    free_kept(j->kept);
+    tl_result_free(j->kept);
     pthread_mutex_destroy(&j->lock);
     free(j);
 }
@@ -139,7 +129,7 @@ static void free_batch(struct batch *b)
     for (size_t i = 0; i < b->nevents; i++)
         free(b->events[i].text);
     free(b->events);
-    free_kept(b->kept);
+    tl_result_free(b->kept);
     free(b->record);
     tl_run_unref(b->run);
     free(b);
@@ -345,8 +335,10 @@ static int put_batch(struct tl_txn *txn, void *arg)
         err = tl_txn_put(txn, TL_TBL_RUN, id->b, TL_ID_LEN, b->record, strlen(b->record));
     for (size_t i = 0; !err && i < b->nevents; i++)
         err = tl_journal_put_event(txn, id, &b->events[i]);
-    for (const struct tl_kept *k = b->kept; !err && k; k = k->next)
-        err = tl_result_put(txn, b->run->org, k);
+    const struct tl_result_commit results = {
+        .results = b->run->exec->results, .org = b->run->org, .run = id, .kept = b->kept, .end = b->end};
+    if (!err)
+        err = tl_result_commit(txn, &results);
     return !err && b->end ? put_end(txn, id) : err;
 }
 
@@ -379,6 +371,8 @@ static void batch_done(void *arg, int err)
         conf->notify(conf->arg, &run->id, b->events[b->nevents - 1].seq, b->end);
     pthread_mutex_lock(&run->journal->lock);
     came_back(run->journal, err);
+    if (b->end && !err)
+        tl_results_ended(run->exec->results, &run->id);
     if (b->end)
         tl_exec_remove_live(run->exec, run);
     free_batch(b);
@@ -431,7 +425,7 @@ static int fill_batch(struct batch *b, struct tl_journal *j, int64_t now)
         if (done)
             j->percent = 100;
     }
-    b->kept = j->kept;
+    b->kept = tl_result_sorted(j->kept);
     j->kept = NULL;
     j->nkept = 0;
     b->end = last;
@@ -444,12 +438,13 @@ static void flush_late(struct tl_timer *timer);
 /* The run.progress that must wait. */
 static void flush_soon(struct tl_journal *j, int64_t now)
 {
-    if (j->timer.place || j->closed)
+    if (j->scheduled || j->closed)
         return;
     j->timer.due_us = (now > j->last_progress_us + PROGRESS_EVERY_US ? now : j->last_progress_us) + PROGRESS_EVERY_US;
     j->timer.fn = flush_late;
     tl_run_ref(j->run);
-    if (tl_timers_arm(j->run->exec->timers, &j->timer) < 0)
+    j->scheduled = tl_timers_arm(j->run->exec->timers, &j->timer) == 0;
+    if (!j->scheduled)
         tl_run_unref(j->run);
 }
 
@@ -526,6 +521,7 @@ static void flush_late(struct tl_timer *timer)
     struct tl_journal *j = (struct tl_journal *)((char *)timer - offsetof(struct tl_journal, timer));
     struct tl_run *run = j->run;
     pthread_mutex_lock(&j->lock);
+    j->scheduled = false;
     if (j->nchanges || j->message)
         poke(j, true);
     pthread_mutex_unlock(&j->lock);
@@ -667,13 +663,16 @@ static bool is_told(const struct tl_run *run, uint32_t node)
     return step && json_object_get(run->root->told, step);
 }
 
-void tl_journal_result(struct tl_run *run, uint32_t node, const struct tl_op_ctx *ctx)
+void tl_journal_result(struct tl_op_ctx *ctx)
 {
+    struct tl_run *run = ctx->run;
+    uint32_t node = ctx->node;
     struct tl_journal *j = run->root->journal;
     struct tl_node_state *s = &run->nodes[node];
     if (!j)
         return;
-    struct tl_kept *kept = s->cached ? NULL : tl_result_keep(ctx);
+    struct tl_kept *kept = ctx->kept;
+    ctx->kept = NULL;
     pthread_mutex_lock(&j->lock);
     if (kept) {
         kept->next = j->kept;

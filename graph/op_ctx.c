@@ -46,13 +46,16 @@ void tl_op_ctx_free(struct tl_op_ctx *ctx, struct tl_op_ctx **spare)
 {
     for (uint32_t i = 0; i < ctx->def->nin; i++)
         tl_value_clear(&ctx->inputs[i]);
+    tl_result_free(ctx->kept);
     free(ctx->message);
     free(ctx->step_key);
     free(ctx->idem_key);
-    if (spare && !*spare && ctx->cap <= SPARE_MAX)
+    if (spare && ctx->cap <= SPARE_MAX && (!*spare || (*spare)->cap < ctx->cap)) {
+        struct tl_op_ctx *smaller = *spare;
         *spare = ctx;
-    else
-        free(ctx);
+        ctx = smaller;
+    }
+    free(ctx);
 }
 
 struct tl_node_timer *tl_node_timer_new(struct tl_run *run, uint32_t node, uint32_t serial, int64_t due_us,
@@ -91,6 +94,11 @@ const struct tl_value *tl_op_input(struct tl_op_ctx *ctx, const char *port)
     return NULL;
 }
 
+const struct tl_value *tl_op_input_at(struct tl_op_ctx *ctx, uint32_t place)
+{
+    return place >= ctx->def->nin || tl_value_none(&ctx->inputs[place]) ? NULL : &ctx->inputs[place];
+}
+
 const struct tl_value *tl_op_input_first(struct tl_op_ctx *ctx, const char *port)
 {
     for (uint32_t i = 0; i < ctx->def->nin; i++) {
@@ -103,7 +111,7 @@ const struct tl_value *tl_op_input_first(struct tl_op_ctx *ctx, const char *port
             if (v)
                 return v;
         }
-        return tl_value_none(&in->literal) ? NULL : &in->literal;
+        return tl_value_none(in->literal) ? NULL : in->literal;
     }
     return NULL;
 }
@@ -139,6 +147,11 @@ const struct tl_value *tl_op_param(struct tl_op_ctx *ctx, const char *name)
         if (strcmp(ctx->def->shape->params[i].name, name) == 0)
             return tl_value_none(&ctx->def->params[i]) ? NULL : &ctx->def->params[i];
     return NULL;
+}
+
+const struct tl_value *tl_op_param_at(struct tl_op_ctx *ctx, uint32_t place)
+{
+    return place >= ctx->def->nparams || tl_value_none(&ctx->def->params[place]) ? NULL : &ctx->def->params[place];
 }
 
 double tl_op_param_number(struct tl_op_ctx *ctx, const char *name)

@@ -11,7 +11,7 @@
 
 #define NONE UINT32_MAX
 
-static void end_run(struct tl_task *task);
+enum { BEGIN_US = 1000, LOOK_EVERY = 32 };
 
 struct tl_run *tl_run_ref(struct tl_run *run)
 {
@@ -19,7 +19,7 @@ struct tl_run *tl_run_ref(struct tl_run *run)
     return run;
 }
 
-static void clear_values(struct tl_value *v, uint32_t n)
+void tl_values_clear(struct tl_value *v, uint32_t n)
 {
     for (uint32_t i = 0; v && i < n; i++)
         tl_value_clear(&v[i]);
@@ -48,9 +48,9 @@ void tl_run_unref(struct tl_run *run)
         free(run->nodes[i].hashes);
         free_extra(run->nodes[i].extra);
     }
-    clear_values(run->values, run->plan->nouts);
+    tl_values_clear(run->values, run->plan->nouts);
     free(run->values);
-    clear_values(run->inputs, input_count(run));
+    tl_values_clear(run->inputs, input_count(run));
     free(run->inputs);
     if (run->root == run) {
         tl_exec_leave_flow(run->exec, run->flow);
@@ -88,7 +88,7 @@ int tl_run_new(struct tl_exec *exec, struct tl_plan *plan, struct tl_run **ret)
     run->plan = tl_plan_ref(plan);
     run->refs = 1;
     run->left = plan->nwanted;
-    run->end_task.fn = end_run;
+    run->end_task.fn = tl_run_end;
     for (int c = 0; c < TL_CLASS_COUNT; c++)
         run->ready[c].head = run->ready[c].tail = NONE;
     pthread_mutex_init(&run->lock, NULL);
@@ -140,7 +140,17 @@ static void push_ready(struct tl_run *run, uint32_t node)
     r->tail = node;
 }
 
-static uint32_t pop_ready(struct tl_run *run, enum tl_op_class cls)
+/* Back to where it was taken from. */
+static void push_front(struct tl_run *run, uint32_t node)
+{
+    struct tl_ready *r = &run->ready[tl_op_class(run->plan->nodes[node].op)];
+    run->nodes[node].next_ready = r->head;
+    r->head = node;
+    if (r->tail == NONE)
+        r->tail = node;
+}
+
+uint32_t tl_run_pop_ready(struct tl_run *run, enum tl_op_class cls)
 {
     struct tl_ready *r = &run->ready[cls];
     uint32_t node = r->head;
@@ -157,14 +167,14 @@ static void queue_node(struct tl_run *run, uint32_t node)
 }
 
 /* Lets the executor know of what is ready. A thread that is at a quick op of this run comes back for its cpu nodes by itself. */
-static void list_ready(struct tl_run *run)
+void tl_run_list_ready(struct tl_run *run)
 {
     for (int c = 0; c < TL_CLASS_COUNT; c++)
         if (run->ready[c].head != NONE && !run->ready[c].listed && (c != TL_CLASS_CPU || !run->soon))
             tl_exec_list(run, (enum tl_op_class)c);
 }
 
-static bool is_over(struct tl_run *run)
+bool tl_run_is_over(struct tl_run *run)
 {
     if (run->left || run->active || run->ended)
         return false;
@@ -173,25 +183,13 @@ static bool is_over(struct tl_run *run)
     return true;
 }
 
-static void unlock_and_end(struct tl_run *run)
+void tl_run_unlock_and_end(struct tl_run *run)
 {
-    list_ready(run);
-    bool over = is_over(run);
+    tl_run_list_ready(run);
+    bool over = tl_run_is_over(run);
     pthread_mutex_unlock(&run->lock);
     if (over)
         tl_exec_task(run->exec, &run->end_task);
-}
-
-void tl_run_begin(struct tl_run *run)
-{
-    pthread_mutex_lock(&run->lock);
-    for (uint32_t k = 0; !run->stopping && k < run->plan->nwanted; k++) {
-        uint32_t i = run->plan->order[k];
-        if (run->nodes[i].waiting)
-            break; /* the order begins with all that wait for nothing */
-        queue_node(run, i);
-    }
-    unlock_and_end(run);
 }
 
 void tl_run_durable(struct tl_run *root)
@@ -208,7 +206,7 @@ void tl_run_durable(struct tl_run *root)
         pthread_mutex_lock(&run->lock);
         if (!run->stopping && run->nodes[held[k].node].status == TL_NODE_QUEUED)
             push_ready(run, held[k].node);
-        list_ready(run);
+        tl_run_list_ready(run);
         pthread_mutex_unlock(&run->lock);
         tl_run_unref(run);
     }
@@ -234,7 +232,7 @@ static void note(struct tl_node_state *s, int err, const char *message)
     x->err = err;
 }
 
-static void set_status(struct tl_run *run, uint32_t i, enum tl_node_status status)
+void tl_run_set_status(struct tl_run *run, uint32_t i, enum tl_node_status status)
 {
     struct tl_node_state *s = &run->nodes[i];
     s->status = (uint8_t)status;
@@ -246,7 +244,7 @@ static void set_status(struct tl_run *run, uint32_t i, enum tl_node_status statu
     tl_journal_node_changed(run, i);
 }
 
-static void stop(struct tl_run *run, int err, const char *node, const char *message)
+void tl_run_stop_now(struct tl_run *run, int err, const char *node, const char *message)
 {
     run->stopping = true;
     run->err = err;
@@ -260,7 +258,7 @@ static void stop(struct tl_run *run, int err, const char *node, const char *mess
             if (s->extra)
                 tl_node_timer_cancel(&s->extra->retry);
             run->left--;
-            set_status(run, i, s->attempts ? TL_NODE_CANCELLED : TL_NODE_SKIPPED);
+            tl_run_set_status(run, i, s->attempts ? TL_NODE_CANCELLED : TL_NODE_SKIPPED);
         }
     }
 }
@@ -270,8 +268,8 @@ bool tl_run_stop(struct tl_run *run, int err, const char *node, const char *mess
     pthread_mutex_lock(&run->lock);
     bool first = !run->stopping && !run->ended;
     if (first)
-        stop(run, err, node, message);
-    unlock_and_end(run);
+        tl_run_stop_now(run, err, node, message);
+    tl_run_unlock_and_end(run);
     return first;
 }
 
@@ -320,7 +318,7 @@ static void release(struct tl_run *run, uint32_t first)
             if (--s->waiting || s->status != TL_NODE_QUEUED || run->stopping)
                 continue;
             if (s->behind_failure || (s->behind_branch && is_unreached(run, c))) {
-                set_status(run, c, TL_NODE_SKIPPED);
+                tl_run_set_status(run, c, TL_NODE_SKIPPED);
                 run->left--;
                 s->next_ready = list;
                 list = c;
@@ -336,15 +334,55 @@ static void node_done(struct tl_op_ctx *ctx)
     struct tl_run *run = ctx->run;
     bool discard = run->stopping && run->err == TL_ECANCELLED && !run->root->suspended;
     if (!discard)
-        tl_journal_result(run, ctx->node, ctx);
-    set_status(run, ctx->node, TL_NODE_DONE);
+        tl_journal_result(ctx);
+    tl_run_set_status(run, ctx->node, TL_NODE_DONE);
     run->left--;
     if (run->nest_step)
         run->nest_step(run->nest_arg, ctx->def, run->ndone, run->plan->nwanted);
     release(run, ctx->node);
 }
 
-static const struct tl_policy *policy_of(const struct tl_plan_node *n)
+void tl_run_computed(struct tl_run *run, uint32_t node)
+{
+    run->nodes[node].attempts = 1;
+    tl_run_set_status(run, node, TL_NODE_DONE);
+    run->left--;
+    if (run->nest_step)
+        run->nest_step(run->nest_arg, &run->plan->nodes[node], run->ndone, run->plan->nwanted);
+    release(run, node);
+}
+
+/* What only computes is done at once, on the thread that brought the run: it takes less time than waking another. */
+static void compute_some(struct tl_run *run)
+{
+    int64_t until = tl_exec_mono_us(run->exec) + BEGIN_US;
+    uint32_t i;
+    for (uint32_t n = 1; !run->stopping && (i = tl_run_pop_ready(run, TL_CLASS_CPU)) != NONE; n++)
+        if ((n % LOOK_EVERY == 0 && tl_exec_mono_us(run->exec) > until) || !tl_run_compute(run, i)) {
+            push_front(run, i);
+            break;
+        }
+}
+
+void tl_run_begin(struct tl_run *run)
+{
+    pthread_mutex_lock(&run->lock);
+    for (uint32_t k = 0; !run->stopping && k < run->plan->nwanted; k++) {
+        uint32_t i = run->plan->order[k];
+        if (run->nodes[i].waiting)
+            break; /* the order begins with all that wait for nothing */
+        queue_node(run, i);
+    }
+    compute_some(run);
+    tl_run_list_ready(run);
+    bool over = tl_run_is_over(run);
+    pthread_mutex_unlock(&run->lock);
+    if (over)
+        tl_run_end(&run->end_task);
+}
+
+
+const struct tl_policy *tl_node_policy(const struct tl_plan_node *n)
 {
     return n->policy ? n->policy : tl_policy_of_op(n->op);
 }
@@ -360,7 +398,7 @@ static void retry_now(struct tl_timer *timer)
         if (!run->stopping && s->status == TL_NODE_QUEUED)
             queue_node(run, t->node);
     }
-    list_ready(run);
+    tl_run_list_ready(run);
     pthread_mutex_unlock(&run->lock);
     tl_node_timer_free(t);
 }
@@ -381,7 +419,7 @@ static bool try_again(struct tl_op_ctx *ctx, int err, const char *message, int64
         return false;
     run->progress -= (double)s->progress;
     s->progress = 0;
-    set_status(run, ctx->node, TL_NODE_QUEUED);
+    tl_run_set_status(run, ctx->node, TL_NODE_QUEUED);
     return true;
 }
 
@@ -391,7 +429,7 @@ static void fall_back(struct tl_op_ctx *ctx, const struct tl_policy *policy)
     for (uint32_t k = 0; policy->fallback && k < ctx->def->nout; k++)
         ctx->outputs[k] = tl_value_ref(&policy->fallback[k]);
     run->nodes[ctx->node].fallback = true;
-    ctx->has_key = false; /* what stood in is no result of the op */
+    ctx->impure = true; /* what stood in is no result of the op, but stays this run's */
     node_done(ctx);
 }
 
@@ -399,31 +437,33 @@ static void node_failed(struct tl_op_ctx *ctx, int err)
 {
     struct tl_run *run = ctx->run;
     struct tl_node_state *s = &run->nodes[ctx->node];
-    const struct tl_policy *policy = policy_of(ctx->def);
+    const struct tl_policy *policy = tl_node_policy(ctx->def);
     const char *message = ctx->message ? ctx->message : tl_err_text(err);
     int64_t delay_ms = 0;
-    clear_values(ctx->outputs, ctx->def->nout);
-    if (err == TL_EWORKER && s->losses < TL_POLICY_LOSSES) {
-        s->losses++;
+    tl_values_clear(ctx->outputs, ctx->def->nout);
+    if (err == TL_EWORKER) {
+        s->losses++; /* ends by the policy long before it overflows */
         s->attempts--;
     }
     enum tl_after after = tl_policy_after(policy, err, s->attempts, s->losses, tl_exec_random32(run->exec), &delay_ms);
     if (ctx->retry_after_ms > delay_ms)
         delay_ms = ctx->retry_after_ms;
-    if (after == TL_AFTER_RETRY && try_again(ctx, err, message, delay_ms))
+    if (after == TL_AFTER_RETRY && try_again(ctx, err, message, delay_ms)) {
+        tl_op_unmark(ctx);
         return;
+    }
     note(s, err, message);
     if (after == TL_AFTER_FALLBACK) {
         fall_back(ctx, policy);
         return;
     }
-    set_status(run, ctx->node, TL_NODE_FAILED);
+    tl_run_set_status(run, ctx->node, TL_NODE_FAILED);
     run->left--;
     if (after == TL_AFTER_CONTINUE) {
         run->nfailed++;
         release(run, ctx->node);
     } else {
-        stop(run, err, ctx->def->id, message);
+        tl_run_stop_now(run, err, ctx->def->id, message);
     }
 }
 
@@ -437,11 +477,11 @@ static void count_usage(struct tl_op_ctx *ctx)
     bool tokens = b->tokens && run->usage.tokens_in + run->usage.tokens_out > b->tokens;
     bool cost = b->cost_usd > 0 && run->usage.cost_usd > b->cost_usd;
     if ((tokens || cost) && !run->stopping)
-        stop(run, TL_EBUDGET, ctx->def->id, tokens ? "the run used more tokens than its budget allows" : "the run cost more than its budget allows");
+        tl_run_stop_now(run, TL_EBUDGET, ctx->def->id, tokens ? "the run used more tokens than its budget allows" : "the run cost more than its budget allows");
 }
 
 /* An attempt has ended and nobody is inside: takes ctx. run->lock held. */
-static void settle(struct tl_op_ctx *ctx, struct tl_op_ctx **spare)
+void tl_run_settle(struct tl_op_ctx *ctx, struct tl_op_ctx **spare)
 {
     struct tl_run *run = ctx->run;
     struct tl_node_state *s = &run->nodes[ctx->node];
@@ -455,13 +495,14 @@ static void settle(struct tl_op_ctx *ctx, struct tl_op_ctx **spare)
         json_decref(s->extra->waits);
         s->extra->waits = NULL;
     }
+    s->unsure |= err == TL_ECANCELLED && ctx->timed_out && s->marked;
     if (err == TL_ECANCELLED && ctx->timed_out && !run->stopping)
-        err = tl_op_fail(ctx, TL_ETIMEOUT, "it took longer than the %g s allowed", (double)policy_of(ctx->def)->timeout_ms / 1000);
+        err = tl_op_fail(ctx, TL_ETIMEOUT, "it took longer than the %g s allowed", (double)tl_node_policy(ctx->def)->timeout_ms / 1000);
     if (!err) {
         node_done(ctx);
     } else if (run->stopping) {
         note(s, err, ctx->message);
-        set_status(run, ctx->node, err == TL_ECANCELLED ? TL_NODE_CANCELLED : TL_NODE_FAILED);
+        tl_run_set_status(run, ctx->node, err == TL_ECANCELLED ? TL_NODE_CANCELLED : TL_NODE_FAILED);
         run->left--;
     } else {
         node_failed(ctx, err);
@@ -471,23 +512,23 @@ static void settle(struct tl_op_ctx *ctx, struct tl_op_ctx **spare)
     run->active--;
 }
 
-static bool ask_person(struct tl_op_ctx *ctx);
-
-static void clean_up(struct tl_op_ctx *ctx)
+void tl_op_clean_up(struct tl_op_ctx *ctx, int err)
 {
     if (ctx->def->op->cleanup && !ctx->cleaned)
         ctx->def->op->cleanup(ctx);
     ctx->cleaned = true;
+    if (!err)
+        ctx->kept = tl_result_keep(ctx);
 }
 
 void tl_run_node_ended(struct tl_op_ctx *ctx)
 {
     struct tl_run *run = tl_run_ref(ctx->run);
-    clean_up(ctx);
-    if (!ask_person(ctx)) {
+    tl_op_clean_up(ctx, ctx->err);
+    if (!tl_op_ask_person(ctx)) {
         pthread_mutex_lock(&run->lock);
-        settle(ctx, NULL);
-        unlock_and_end(run);
+        tl_run_settle(ctx, NULL);
+        tl_run_unlock_and_end(run);
     }
     tl_run_unref(run);
 }
@@ -499,365 +540,6 @@ void tl_run_call_ended(struct tl_op_ctx *ctx)
     pthread_mutex_unlock(&run->lock);
     if (over)
         tl_run_node_ended(ctx);
-}
-
-/* ---- an attempt ---- */
-
-/* The value an input port receives. Types that only now are known (any) are checked here. */
-static int receive(struct tl_run *run, const struct tl_plan_port *port, struct tl_value *ret)
-{
-    const struct tl_plan_source *src = &run->plan->sources[port->first_source];
-    if (port->def->flags & TL_PORT_MULTI && port->nsources) {
-        json_t *list = json_array();
-        for (uint32_t k = 0; k < port->nsources; k++) {
-            const struct tl_value *out = &tl_run_values(run, src[k].node)[src[k].out];
-            if (!tl_value_none(out) && json_array_append_new(list, tl_value_json(out)) < 0)
-                json_decref(list), list = NULL;
-        }
-        *ret = tl_value_take(TL_T_JSON, list);
-        return list ? 0 : TL_ENOMEM;
-    }
-    const struct tl_value *v = port->nsources ? &tl_run_values(run, src->node)[src->out] : &port->literal;
-    if (tl_value_none(v))
-        return port->def->flags & TL_PORT_REQUIRED ? TL_ENOTFOUND : 0;
-    if (v->type == port->def->type || port->def->type == TL_T_ANY) {
-        *ret = tl_value_ref(v);
-        return 0;
-    }
-    if (tl_type_is_media(port->def->type) && !tl_type_is_media(v->type))
-        return TL_EINVAL; /* JSON of a reference's form is no right to a blob */
-    json_t *j = tl_value_json(v);
-    int err = tl_value_from_json(port->def->type, j, ret, NULL);
-    json_decref(j);
-    return err;
-}
-
-static int receive_all(struct tl_run *run, struct tl_op_ctx *ctx)
-{
-    for (uint32_t p = 0; p < ctx->def->nin; p++) {
-        const struct tl_port *def = ctx->def->in[p].def;
-        int err = receive(run, &ctx->def->in[p], &ctx->inputs[p]);
-        if (err == TL_ENOTFOUND)
-            return tl_op_fail(ctx, TL_ESCHEMA, "the input \"%s\" is required and received no value", def->name);
-        if (err == TL_EINVAL)
-            return tl_op_fail(ctx, TL_ESCHEMA, "the input \"%s\" received a value that is no %s", def->name,
-                              tl_type_name(def->type));
-        if (err)
-            return tl_op_fail(ctx, err, "%s", tl_err_text(err));
-    }
-    return 0;
-}
-
-static int call_op(struct tl_op_ctx *ctx)
-{
-    const struct tl_op *op = ctx->def->op;
-    int err = op->prepare ? op->prepare(ctx) : 0;
-    return err ? err : op->run(ctx);
-}
-
-enum { LATER = 2 }; /* an attempt goes on when its mark is on disk */
-
-struct mark {
-    struct tl_op_ctx *ctx;
-    uint8_t key[TL_ID_LEN + TL_BLAKE2B_LEN];
-    uint8_t at_ms[8];
-};
-
-static struct mark *mark_of(struct tl_op_ctx *ctx)
-{
-    const char *step = tl_op_step_key(ctx);
-    struct mark *m = tl_calloc(1, sizeof(*m));
-    if (!m)
-        return NULL;
-    m->ctx = ctx;
-    memcpy(m->key, ctx->run->root->id.b, TL_ID_LEN);
-    struct tl_blake2b h;
-    tl_blake2b_init(&h, NULL);
-    tl_blake2b_update(&h, step, strlen(step));
-    tl_blake2b_final(&h, m->key + TL_ID_LEN);
-    tl_key_u64(m->at_ms, (uint64_t)tl_exec_wall_ms(ctx->run->exec));
-    return m;
-}
-
-static int get_mark(struct tl_txn *txn, void *arg)
-{
-    struct mark *m = arg;
-    struct tl_bytes v;
-    int err = tl_txn_get(txn, TL_TBL_MARK, m->key, sizeof(m->key), &v);
-    if (!err && v.len == sizeof(m->at_ms))
-        memcpy(m->at_ms, v.data, v.len);
-    return err;
-}
-
-static int put_mark(struct tl_txn *txn, void *arg)
-{
-    const struct mark *m = arg;
-    return tl_txn_put(txn, TL_TBL_MARK, m->key, sizeof(m->key), m->at_ms, sizeof(m->at_ms));
-}
-
-static void after_attempt(struct tl_op_ctx *ctx, int err, struct tl_op_ctx **spare);
-
-static void go_on(struct tl_task *task)
-{
-    struct tl_op_ctx *ctx = (struct tl_op_ctx *)((char *)task - offsetof(struct tl_op_ctx, task));
-    struct tl_run *run = tl_run_ref(ctx->run);
-    pthread_mutex_lock(&run->lock);
-    run->nodes[ctx->node].marked = !ctx->err;
-    int err = ctx->err ? ctx->err : run->stopping ? TL_ECANCELLED : 0;
-    ctx->err = 0;
-    pthread_mutex_unlock(&run->lock);
-    after_attempt(ctx, err ? err : call_op(ctx), NULL);
-    unlock_and_end(run);
-    tl_run_unref(run);
-}
-
-static void mark_done(void *arg, int err)
-{
-    struct mark *m = arg;
-    struct tl_exec *exec = m->ctx->run->exec;
-    m->ctx->err = err;
-    m->ctx->task.fn = go_on;
-    tl_exec_task(exec, &m->ctx->task);
-    free(m);
-    tl_exec_commits(exec, -1);
-}
-
-/* Takes m. LATER, or an error. */
-static int submit_mark(struct mark *m)
-{
-    struct tl_exec *exec = m->ctx->run->exec;
-    tl_exec_commits(exec, 1);
-    m->ctx->mark_ms = (int64_t)tl_key_u64_read(m->at_ms);
-    int err = tl_db_submit(exec->conf.db, put_mark, m, mark_done);
-    if (!err)
-        return LATER;
-    free(m);
-    tl_exec_commits(exec, -1);
-    return err;
-}
-
-/* What reaches outside is marked first, so that a later life of the server knows that it may have happened. */
-static int mark_and_call(struct tl_op_ctx *ctx)
-{
-    struct tl_run *run = ctx->run;
-    pthread_mutex_lock(&run->lock);
-    bool marked = run->nodes[ctx->node].marked;
-    pthread_mutex_unlock(&run->lock);
-    if (marked || !run->exec->conf.db)
-        return call_op(ctx);
-    struct mark *m = mark_of(ctx);
-    if (!m)
-        return TL_ENOMEM;
-    if (tl_db_read(run->exec->conf.db, get_mark, m) != 0)
-        return submit_mark(m);
-    ctx->mark_ms = (int64_t)tl_key_u64_read(m->at_ms);
-    ctx->interrupted = true;
-    free(m);
-    pthread_mutex_lock(&run->lock);
-    run->nodes[ctx->node].marked = true;
-    pthread_mutex_unlock(&run->lock);
-    return call_op(ctx);
-}
-
-/* A person has said what became of an attempt whose outcome was not known. */
-static void unknown_answered(struct tl_op_ctx *ctx, int err, const json_t *answer)
-{
-    struct tl_run *run = ctx->run;
-    const char *decision = tl_json_str(answer, "decision"), *comment = tl_json_str(answer, "comment"), *port;
-    if (err) {
-        tl_op_done(ctx, err);
-    } else if (decision && strcmp(decision, "done") == 0) {
-        json_t *value;
-        json_object_foreach(json_object_get(answer, "outputs"), port, value)
-            if (!err)
-                err = tl_op_output_json(ctx, port, json_incref(value));
-        tl_op_done(ctx, err);
-    } else if (decision && strcmp(decision, "retry") == 0) {
-        struct mark *m = mark_of(ctx);
-        pthread_mutex_lock(&run->lock);
-        run->nodes[ctx->node].status = TL_NODE_RUNNING;
-        tl_journal_node_changed(run, ctx->node);
-        memset(ctx->priv, 0, ctx->def->op->priv_size);
-        ctx->on_cancel = NULL;
-        ctx->cleaned = ctx->interrupted = ctx->cancel_told = false;
-        ctx->in_run = true;
-        pthread_mutex_unlock(&run->lock);
-        int bad = m ? submit_mark(m) : TL_ENOMEM;
-        if (bad != LATER) {
-            after_attempt(ctx, bad, NULL);
-            unlock_and_end(run);
-        }
-    } else {
-        pthread_mutex_lock(&run->lock);
-        run->nodes[ctx->node].answered = true;
-        pthread_mutex_unlock(&run->lock);
-        if (comment && *comment)
-            tl_op_fail(ctx, TL_EUNKNOWN, "%s", comment);
-        tl_op_done(ctx, TL_EUNKNOWN);
-    }
-}
-
-/* Where an attempt has ended and what it did outside is not known, the node waits for a person. False where it ends. No lock is held; the context is done. */
-static bool ask_person(struct tl_op_ctx *ctx)
-{
-    struct tl_run *run = ctx->run;
-    pthread_mutex_lock(&run->lock);
-    bool ask = ctx->err == TL_EUNKNOWN && ctx->def->op->flags & TL_OP_EFFECT && tl_op_open(ctx) && run->exec->conf.db &&
-               !run->nodes[ctx->node].answered && !run->stopping;
-    if (ask) {
-        tl_node_timer_cancel(&ctx->timeout);
-        ctx->done = ctx->cancel_told = false;
-        ctx->on_cancel = NULL;
-        clear_values(ctx->outputs, ctx->def->nout);
-    }
-    pthread_mutex_unlock(&run->lock);
-    if (!ask)
-        return false;
-    TL_AUTO_JSON json_t *shown = json_pack("{s:s,s:s,s:I}", "op", ctx->def->op->name, "message", ctx->message ? ctx->message : tl_err_text(TL_EUNKNOWN),
-                                           "began_at", (json_int_t)ctx->mark_ms);
-    const struct tl_ask question = {.kind = "outcome_unknown", .shown = shown, .answered = unknown_answered};
-    int err = shown ? tl_ask_open(ctx, &question) : TL_ENOMEM;
-    if (!err)
-        return true;
-    pthread_mutex_lock(&run->lock);
-    ctx->done = true;
-    ctx->err = TL_EUNKNOWN;
-    pthread_mutex_unlock(&run->lock);
-    return false;
-}
-
-static int attempt(struct tl_op_ctx *ctx)
-{
-    struct tl_run *run = ctx->run;
-    int err = receive_all(run, ctx);
-    if (err)
-        return err;
-    if (ctx->node == run->plan->input_node) {
-        for (uint32_t k = 0; k < ctx->def->nout; k++)
-            ctx->outputs[k] = tl_value_ref(&run->inputs[k]);
-        return 0;
-    }
-    if (ctx->node == run->plan->output_node)
-        return 0;
-    if (run->root->journal && (run == run->root || run->open)) {
-        err = tl_result_key(ctx);
-        if (err)
-            return tl_op_fail(ctx, err, "%s", tl_err_text(err));
-        if (tl_result_find(ctx) == 0) {
-            pthread_mutex_lock(&run->lock);
-            run->nodes[ctx->node].cached = true;
-            pthread_mutex_unlock(&run->lock);
-            return 0;
-        }
-    }
-    return ctx->def->op->flags & TL_OP_EFFECT ? mark_and_call(ctx) : call_op(ctx);
-}
-
-static void time_out(struct tl_timer *timer)
-{
-    struct tl_node_timer *t = (struct tl_node_timer *)timer;
-    struct tl_run *run = t->run;
-    pthread_mutex_lock(&run->lock);
-    struct tl_op_ctx *ctx = run->nodes[t->node].ctx;
-    if (ctx && ctx->serial == t->serial && ctx->timeout == t) {
-        ctx->timeout = NULL;
-        ctx->timed_out = true;
-        tl_op_ctx_cancel(ctx);
-    }
-    unlock_and_end(run);
-    tl_node_timer_free(t);
-}
-
-/* An attempt has returned err. Leaves run->lock held. */
-static void after_attempt(struct tl_op_ctx *ctx, int err, struct tl_op_ctx **spare)
-{
-    struct tl_run *run = ctx->run;
-    if (err != TL_OP_PENDING)
-        clean_up(ctx);
-    pthread_mutex_lock(&run->lock);
-    ctx->in_run = false;
-    if (err != TL_OP_PENDING) {
-        ctx->done = true;
-        ctx->err = err;
-    }
-    if (!ctx->done && run->stopping) {
-        tl_op_ctx_cancel(ctx); /* ended by the canceller or later */
-        return;
-    }
-    int64_t allowed_ms = ctx->done ? 0 : policy_of(ctx->def)->timeout_ms;
-    if (allowed_ms)
-        ctx->timeout = tl_node_timer_new(run, ctx->node, ctx->serial, tl_exec_mono_us(run->exec) + allowed_ms * 1000, time_out);
-    if (!ctx->done || ctx->calls)
-        return;
-    if ((!ctx->cleaned && ctx->def->op->cleanup) || ctx->err == TL_EUNKNOWN) {
-        pthread_mutex_unlock(&run->lock);
-        clean_up(ctx);
-        bool asked = ask_person(ctx);
-        pthread_mutex_lock(&run->lock);
-        if (asked)
-            return;
-    }
-    settle(ctx, spare);
-}
-
-/* A context for the node's next attempt; NULL where the node has failed for want of memory. run->lock held. */
-static struct tl_op_ctx *begin_node(struct tl_run *run, uint32_t i, struct tl_op_ctx **spare)
-{
-    struct tl_node_state *s = &run->nodes[i];
-    const struct tl_op *op = run->plan->nodes[i].op;
-    struct tl_op_ctx *ctx = tl_op_ctx_new(run, i, spare);
-    s->attempts++;
-    if (!ctx) {
-        run->left--;
-        set_status(run, i, TL_NODE_FAILED);
-        stop(run, TL_ENOMEM, run->plan->nodes[i].id, tl_err_text(TL_ENOMEM));
-        return NULL;
-    }
-    ctx->in_run = true;
-    s->ctx = ctx;
-    run->active++;
-    s->status = TL_NODE_RUNNING;
-    if (!(op->flags & TL_OP_QUICK)) {
-        ctx->began_us = tl_exec_mono_us(run->exec);
-        tl_journal_node_changed(run, i);
-    }
-    return ctx;
-}
-
-uint32_t tl_run_slice(struct tl_run *run, enum tl_op_class cls, struct tl_op_ctx **spare, bool *ret_kept)
-{
-    uint32_t n = 0, i;
-    int64_t began = tl_exec_mono_us(run->exec);
-    pthread_mutex_lock(&run->lock);
-    while ((i = pop_ready(run, cls)) != NONE) {
-        if (run->stopping || run->nodes[i].status != TL_NODE_QUEUED)
-            continue;
-        struct tl_op_ctx *ctx = begin_node(run, i, spare);
-        if (!ctx)
-            continue;
-        bool quick = ctx->def->op->flags & TL_OP_QUICK;
-        n++;
-        ctx->has_place = *ret_kept = cls != TL_CLASS_CPU;
-        run->soon += quick;
-        list_ready(run);
-        pthread_mutex_unlock(&run->lock);
-        int err = attempt(ctx);
-        if (err == LATER)
-            pthread_mutex_lock(&run->lock);
-        else
-            after_attempt(ctx, err, spare);
-        run->soon -= quick;
-        if (cls != TL_CLASS_CPU)
-            break;
-        if (run->exec->hungry && tl_exec_must_yield(run, tl_exec_mono_us(run->exec) - began, n))
-            break;
-    }
-    list_ready(run);
-    bool over = is_over(run);
-    pthread_mutex_unlock(&run->lock);
-    if (over)
-        end_run(&run->end_task);
-    return n;
 }
 
 /* ---- the end ---- */
@@ -872,7 +554,7 @@ static void end_nested(struct tl_run *run)
     if (!outputs)
         result.err = TL_ENOMEM;
     for (uint32_t p = 0; !result.err && p < n; p++)
-        result.err = receive(run, &plan->nodes[plan->output_node].in[p], &outputs[p]);
+        result.err = tl_op_receive(run, &plan->nodes[plan->output_node].in[p], &outputs[p]);
     result.outputs = outputs;
     pthread_mutex_lock(&parent->run->lock);
     if (run->prev_nested)
@@ -883,7 +565,7 @@ static void end_nested(struct tl_run *run)
         run->next_nested->prev_nested = run->prev_nested;
     pthread_mutex_unlock(&parent->run->lock);
     run->nest_done(parent, run->nest_arg, &result);
-    clear_values(outputs, n);
+    tl_values_clear(outputs, n);
     free(outputs);
 }
 
@@ -932,13 +614,16 @@ static void end_outermost(struct tl_run *run)
         tl_journal_end(run, status, &payload);
         tl_str_clear(&payload);
     } else {
+        struct tl_str payload = {0}; /* nobody keeps it, but complete() looks at the outputs */
+        fill_ending(run, &payload);
+        tl_str_clear(&payload);
         if (conf->notify)
             conf->notify(conf->arg, &run->id, 0, true);
         tl_exec_remove_live(run->exec, run);
     }
 }
 
-static void end_run(struct tl_task *task)
+void tl_run_end(struct tl_task *task)
 {
     struct tl_run *run = (struct tl_run *)((char *)task - offsetof(struct tl_run, end_task));
     if (run->parent) {

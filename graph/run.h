@@ -33,6 +33,15 @@ struct tl_exec_conf {
     /* Makes the plan of a stored run again (kind and document as they were handed to tl_run_start). */
     int (*replan)(void *arg, const char *org, const char *kind, json_t *doc, struct tl_plan **ret,
                   struct tl_diag *diag);
+    uint64_t cache_max; /* bytes of results kept on disk; 0: 1 GiB */
+    uint64_t hot_max;   /* bytes of results in memory; 0: 64 MiB */
+    int64_t renew_ms;   /* a result's time of use is renewed on disk where it is older; 0: an hour, negative: always */
+    /* Sealing of private steps' results: the id of a step's record, and its contents, malloc'd. NULL: private steps are repeated after a crash. */
+    void (*step_id)(void *arg, const char *org, const char *run_id, const char *step, uint8_t ret[32]);
+    int (*step_seal)(void *arg, const char *org, const uint8_t id[32], const void *plain, size_t len, uint8_t **ret,
+                     size_t *ret_len);
+    int (*step_open)(void *arg, const char *org, const uint8_t id[32], const void *sealed, size_t len, uint8_t **ret,
+                     size_t *ret_len);
     /* The organisation's key for result hashes (32 bytes). */
     int (*cache_key)(void *arg, const char *org, uint8_t ret[32]);
     /* Shapes the public ending of a run of this kind: appends the payload of run.completed, a JSON object, made from the nodes' outputs. NULL: {}. */
@@ -63,14 +72,16 @@ struct tl_budget {
 struct tl_run_req {
     const char *org, *sub;
     const char *kind;     /* "capsule" (one node, a capsule call) or "canvas" */
-    json_t *doc;          /* shared: what replan needs: {"graph":{…},"targets":[…],"admin":bool,…} */
+    json_t *doc; /* shared: what replan needs: {"graph":{…}} or {"doc": the hash of the graph's text, hex}, "targets":[…],"admin":bool,… */
+    const char *graph; /* the text that doc names, borrowed until started() is called; NULL: the store has it, or doc names none */
+    size_t graph_len;
     struct tl_plan *plan; /* takes a reference of its own */
     json_t *meta; /* shared: public facts kept in the record ("canvas_id", "node_id", "capsule_id" …); may be NULL */
     int priority; /* TL_PRIORITY_LOW to _HIGH; among the runs of one organisation */
     struct tl_budget budget;
 };
 /* Makes the run and its run.queued event durable, then schedules it and calls started(arg, err, id) on the writer thread. 0, or an error and
- * started is not called: TL_ERATE where too many nodes are under way. */
+ * started is not called: TL_ERATE where too many nodes are under way. TL_ECONFLICT where the text that doc names is not in the store any more. */
 int tl_run_start(struct tl_exec *exec, const struct tl_run_req *req,
                  void (*started)(void *arg, int err, const struct tl_id *id), void *arg);
 /* The same, waiting until the run exists. */

@@ -3,6 +3,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "graph/state.h"
+#include "store/text.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -26,10 +27,13 @@ static int make_run(struct tl_exec *exec, const struct tl_run_req *req, const st
     run->priority = req->priority;
     run->budget = req->budget;
     run->durable = !fresh || !exec->conf.db;
+    run->resumed = !fresh;
     run->flow = tl_exec_flow(exec, req->org);
     err = run->org && run->sub && run->kind && run->flow ? 0 : TL_ENOMEM;
     if (!err && exec->conf.cache_key)
         err = exec->conf.cache_key(exec->conf.arg, req->org, run->cache_key);
+    if (!err)
+        tl_result_run_key(run->cache_key, run->org);
     if (err) {
         tl_run_unref(run);
         *ret = NULL;
@@ -42,10 +46,25 @@ struct first {
     struct tl_exec *exec;
     struct tl_run *run;
     char *record, *doc;
+    const char *graph; /* borrowed: see tl_run_req */
+    size_t graph_len;
     struct tl_event queued;
     void (*started)(void *arg, int err, const struct tl_id *id);
     void *arg;
 };
+
+/* The graph's text stays as long as the run. */
+static int hold_graph(struct tl_txn *txn, const struct first *f)
+{
+    const char *hex = tl_json_str(f->run->doc, "doc");
+    uint8_t hash[TL_TEXT_HASH];
+    if (!hex)
+        return 0;
+    if (!tl_unhex(hex, hash, sizeof(hash)))
+        return TL_EINVAL;
+    int err = tl_text_hold(txn, f->run->org, hash, &f->run->id, f->graph, f->graph_len);
+    return err == TL_ENOTFOUND ? TL_ECONFLICT : err;
+}
 
 static int put_first(struct tl_txn *txn, void *arg)
 {
@@ -55,7 +74,9 @@ static int put_first(struct tl_txn *txn, void *arg)
     size_t n = strlen(f->run->org) + 1;
     memcpy(by_org, f->run->org, n);
     memcpy(by_org + n, id->b, TL_ID_LEN);
-    int err = tl_txn_add(txn, TL_TBL_RUN, id->b, TL_ID_LEN, f->record, strlen(f->record));
+    int err = hold_graph(txn, f);
+    if (!err)
+        err = tl_txn_add(txn, TL_TBL_RUN, id->b, TL_ID_LEN, f->record, strlen(f->record));
     if (!err)
         err = tl_txn_put(txn, TL_TBL_RUN_DOC, id->b, TL_ID_LEN, f->doc, strlen(f->doc));
     if (!err)
@@ -127,7 +148,7 @@ int tl_run_start(struct tl_exec *exec, const struct tl_run_req *req,
     struct first *f = tl_calloc(1, sizeof(*f));
     if (!f)
         return TL_ENOMEM;
-    *f = (struct first){.exec = exec, .started = started, .arg = arg};
+    *f = (struct first){.exec = exec, .graph = req->graph, .graph_len = req->graph_len, .started = started, .arg = arg};
     tl_exec_commits(exec, 1);
     int err = make_run(exec, req, &id, true, &f->run);
     if (!err && exec->conf.db) {

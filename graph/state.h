@@ -10,6 +10,7 @@
 #include "base/str.h"
 #include "graph/op_ctx.h"
 #include "graph/policy.h"
+#include "graph/result.h"
 #include "graph/run.h"
 #include "graph/timer.h"
 
@@ -37,7 +38,7 @@ struct tl_node_extra {
 struct tl_node_state {
     struct tl_op_ctx *ctx; /* while it runs or waits */
     struct tl_node_extra *extra;
-    uint8_t *hashes;     /* 32 bytes per output, once asked for */
+    _Atomic(uint8_t *) hashes; /* 32 bytes per output, once asked for, where one is neither number nor boolean */
     uint32_t waiting;    /* producers that have not ended */
     uint32_t next_ready; /* in its list of ready nodes */
     uint32_t change;     /* its place in the journal's list of changes, if it has one there */
@@ -48,6 +49,7 @@ struct tl_node_state {
     bool behind_failure : 1;       /* a producer failed, or was skipped for such a reason */
     bool behind_branch : 1;        /* a producer left outputs unset as branches not taken, or was skipped for that */
     bool marked : 1;               /* that it began is on disk (TL_OP_EFFECT) */
+    bool unsure : 1;               /* an attempt was given up while it may have been at work outside */
     bool fallback : 1;             /* its policy's outputs stand in for its own */
     bool answered : 1;             /* a person said what became of it */
 };
@@ -126,6 +128,7 @@ struct tl_run {
     struct tl_run *next_live;          /* exec->live chain */
     _Atomic bool suspended;            /* the executor closes: no terminal event */
     _Atomic bool durable;              /* its first commit is on disk */
+    bool resumed;                      /* an earlier life of the server began it */
     struct tl_held *held;              /* nodes that wait for that, each with a reference to its run */
     size_t nheld, held_cap;
     json_t *told;                      /* step ids inside groups whose outputs the journal had when the run was taken up; NULL for none */
@@ -164,8 +167,8 @@ struct tl_op_ctx {
     struct tl_run *nested;
     struct tl_usage usage; /* this node's, kept with its result */
     struct tl_task task;   /* going on after its mark is on disk */
-    uint8_t key[32];       /* result key; valid where has_key */
-    bool has_key;
+    struct tl_result_ctx result;
+    struct tl_kept *kept; /* for the next commit; from the end of the attempt on */
     size_t cap; /* bytes of the whole block */
     _Alignas(16) unsigned char priv[];
 };
@@ -181,6 +184,7 @@ enum {
 
 struct tl_exec {
     struct tl_exec_conf conf;
+    struct tl_results *results; /* NULL without a database */
     pthread_mutex_t lock;
     pthread_cond_t work, idle;
     struct tl_task *posted, **posted_tail;
@@ -222,18 +226,51 @@ void tl_exec_remove_live(struct tl_exec *exec, struct tl_run *run);
 bool tl_exec_has_room(struct tl_exec *exec, uint32_t nodes);                /* for another run of so many */
 void tl_exec_commits(struct tl_exec *exec, int more);                       /* counts commits under way, up or down */
 
+/* attempt.c */
+/* The value an input port receives; TL_ENOTFOUND where a required one has none, TL_EINVAL where it is of another type. */
+int tl_op_receive(struct tl_run *run, const struct tl_plan_port *port, struct tl_value *ret);
+int tl_op_call(struct tl_op_ctx *ctx); /* prepare and run */
+/* An attempt has returned err. Leaves run->lock held. */
+void tl_op_after_attempt(struct tl_op_ctx *ctx, int err, struct tl_op_ctx **spare);
+/* Works on ready nodes of one class until there is none or another must go first. The caller has taken a place. *ret_kept: the place went with a pending node. */
+uint32_t tl_run_slice(struct tl_run *run, enum tl_op_class cls, struct tl_op_ctx **spare, bool *ret_kept);
+
+/* quick.c */
+bool tl_run_compute(struct tl_run *run, uint32_t node); /* run->lock held. False where an ordinary attempt must do it */
+
+/* outside.c */
+enum { TL_OP_LATER = 2 }; /* an attempt goes on when its mark is on disk */
+int tl_op_mark_and_call(struct tl_op_ctx *ctx);
+void tl_op_unmark(struct tl_op_ctx *ctx); /* it has failed and it is known what it did; run->lock held */
+/* Where an attempt has ended and what it did outside is not known, the node waits for a person. False where it ends. No lock is held; the context is done. */
+bool tl_op_ask_person(struct tl_op_ctx *ctx);
+
 /* run.c */
+void tl_values_clear(struct tl_value *v, uint32_t n);
+const struct tl_policy *tl_node_policy(const struct tl_plan_node *n);
 int tl_run_new(struct tl_exec *exec, struct tl_plan *plan, struct tl_run **ret);
 struct tl_run *tl_run_ref(struct tl_run *run);
 void tl_run_unref(struct tl_run *run);
-void tl_run_begin(struct tl_run *run); /* queues the nodes that wait for nothing */
-/* Works on ready nodes of one class until there is none or another must go first. The caller has taken a place. *ret_kept: the place went with a pending node. */
-uint32_t tl_run_slice(struct tl_run *run, enum tl_op_class cls, struct tl_op_ctx **spare, bool *ret_kept);
+/* Queues the nodes that wait for nothing; works on those that only compute on this thread, for a millisecond at most. */
+void tl_run_begin(struct tl_run *run);
 void tl_run_durable(struct tl_run *run); /* the first commit is on disk: what waited for it may begin */
 /* The first reason counts: true where this is it; cancels what runs. */
 bool tl_run_stop(struct tl_run *run, int err, const char *node, const char *message);
 void tl_run_node_ended(struct tl_op_ctx *ctx); /* ctx is done and nobody is inside */
 void tl_run_call_ended(struct tl_op_ctx *ctx); /* a callback has returned; run->lock held, let go on return */
+/* With run->lock held: */
+uint32_t tl_run_pop_ready(struct tl_run *run, enum tl_op_class cls); /* UINT32_MAX where there is none */
+void tl_run_list_ready(struct tl_run *run); /* lets the executor know of what is ready */
+void tl_run_set_status(struct tl_run *run, uint32_t i, enum tl_node_status status);
+void tl_run_stop_now(struct tl_run *run, int err, const char *node, const char *message); /* where nothing has stopped it yet */
+void tl_run_settle(struct tl_op_ctx *ctx, struct tl_op_ctx **spare); /* an attempt has ended and nobody is inside: takes ctx */
+void tl_run_computed(struct tl_run *run, uint32_t node); /* its outputs are there, without an attempt */
+bool tl_run_is_over(struct tl_run *run); /* true once: the caller has a reference and calls tl_run_end */
+void tl_run_unlock_and_end(struct tl_run *run);
+/* Without: */
+void tl_run_end(struct tl_task *end_task);
+/* After the last callback of an attempt that ended with err, no lock held: the op lets go, and what it made is kept. */
+void tl_op_clean_up(struct tl_op_ctx *ctx, int err);
 /* "prefix/node", returned owned. */
 char *tl_run_step_id(const struct tl_run *run, uint32_t node);
 
@@ -263,7 +300,7 @@ void tl_journal_free(struct tl_journal *journal);
 char *tl_journal_first_record(struct tl_run *run);
 /* Below: any run, its lock held (or nobody else has it yet). Nested runs that are not open tell nothing. */
 void tl_journal_node_changed(struct tl_run *run, uint32_t node);
-void tl_journal_result(struct tl_run *run, uint32_t node, const struct tl_op_ctx *ctx); /* outputs to publish, and to keep under ctx's key */
+void tl_journal_result(struct tl_op_ctx *ctx); /* outputs to publish, and what ctx has to keep */
 /* Outermost runs. */
 void tl_journal_started(struct tl_run *run);
 void tl_journal_go_on(struct tl_run *run, double percent, const char *message); /* before the run begins: where it stood, and what to say first, or NULL */
@@ -271,17 +308,5 @@ void tl_journal_end(struct tl_run *run, const char *status, const struct tl_str 
 void tl_journal_suspend(struct tl_run *run); /* keeps the results there are and makes no further event */
 void tl_journal_first_done(struct tl_run *run, int err); /* the run's first commit has come back */
 bool tl_journal_failed(struct tl_run *run);
-
-/* result.c */
-struct tl_kept {
-    struct tl_kept *next;
-    uint8_t key[32];
-    char *text;
-};
-int tl_result_key(struct tl_op_ctx *ctx); /* fills key; TL_ENOMEM */
-/* Outputs of an earlier run under this key, or of this run for an impure op. 0 with ctx->outputs and usage filled, TL_ENOTFOUND. */
-int tl_result_find(struct tl_op_ctx *ctx);
-struct tl_kept *tl_result_keep(const struct tl_op_ctx *ctx); /* owned, NULL where it must not or cannot be kept */
-int tl_result_put(struct tl_txn *txn, const char *org, const struct tl_kept *kept);
 
 #endif

@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 
+#include <endian.h>
 #include <math.h>
 #include <string.h>
 
@@ -167,21 +168,31 @@ json_t *tl_media_json(const char *kind, const char *sha256, const char *content_
 
 int tl_value_hash(const struct tl_value *v, uint8_t ret[32])
 {
+    memset(ret, 0, 32);
+    if (v->type == TL_T_NUMBER) {
+        double number = v->number == 0 ? 0 : v->number; /* there is one zero */
+        uint64_t bits;
+        memcpy(&bits, &number, sizeof(bits));
+        bits = htole64(bits);
+        ret[0] = 'n';
+        memcpy(ret + 8, &bits, sizeof(bits));
+        return 0;
+    }
+    if (v->type == TL_T_BOOLEAN) {
+        ret[0] = 'b';
+        ret[8] = v->boolean;
+        return 0;
+    }
+    if (v->type == TL_T_ANY)
+        return 0;
     const char *type = tl_type_name(v->type);
+    TL_AUTO_FREE char *text = tl_json_canonical(v->json);
+    if (!text)
+        return TL_ENOMEM;
     struct tl_blake2b h;
     tl_blake2b_init(&h, NULL);
     tl_blake2b_field(&h, type, strlen(type));
-    if (v->type == TL_T_NUMBER) {
-        char text[32];
-        tl_blake2b_field(&h, text, tl_json_number(v->number, text, sizeof(text)));
-    } else if (v->type == TL_T_BOOLEAN) {
-        tl_blake2b_field(&h, v->boolean ? "1" : "0", 1);
-    } else if (v->type != TL_T_ANY) {
-        TL_AUTO_FREE char *text = tl_json_canonical(v->json);
-        if (!text)
-            return TL_ENOMEM;
-        tl_blake2b_field(&h, text, strlen(text));
-    }
+    tl_blake2b_field(&h, text, strlen(text));
     tl_blake2b_final(&h, ret);
     return 0;
 }

@@ -46,7 +46,9 @@ void tl_value_add(struct tl_str *s, const struct tl_value *v); /* the same as te
 /* A media reference's hash and fields, NULL where v is no medium. Borrowed. */
 const char *tl_value_sha256(const struct tl_value *v);
 json_t *tl_media_json(const char *kind, const char *sha256, const char *content_type, uint64_t bytes, const char *name);
-/* The canonical hash of a value (BLAKE2b-256 over its type name and canonical JSON). TL_ENOMEM. */
+/* The hash by which a value is known. A number is its own: 'n', seven zeros, its bits (64-bit LE, -0 as 0), zeros; so is a boolean: 'b', seven zeros, 0 or 1,
+ * zeros; no value is zeros. Any other is the BLAKE2b-256 of the length-prefixed type name and canonical JSON. Who keeps numbers as text to find
+ * them again by their hash must write all their 17 digits. TL_ENOMEM. */
 int tl_value_hash(const struct tl_value *v, uint8_t ret[32]);
 
 #endif

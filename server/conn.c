@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 enum { SLOTS_FIRST = 64, BODY_FIRST = 16 * 1024, DISCARD_MAX = 1024 * 1024 };
@@ -88,6 +89,32 @@ void tl_conn_quiet(struct tl_conn *c, bool quiet)
     if (c->quiet != quiet)
         lws_rx_flow_control(c->wsi, !quiet);
     c->quiet = quiet;
+}
+
+int tl_conn_push(struct tl_conn *c, enum tl_stream_form form, bool *ret)
+{
+    struct tl_http *http = c->http;
+    struct tl_stream_batch *b = &http->batches[form];
+    *ret = true;
+    if (lws_partial_buffered(c->wsi)) /* its bytes come first */
+        return 0;
+    if (tl_stream_read(http->srv->conf.db, c->stream, form, b) < 0)
+        return -1;
+    *ret = c->stream->over;
+    if (!b->n)
+        return 0;
+    ssize_t n = send(lws_get_socket_fd(c->wsi), b->text.data, b->text.len, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
+        return -1;
+    if (n > 0) {
+        size_t rest = tl_stream_sent(c->stream, b, (size_t)n);
+        c->wrote_ms = http->now_ms;
+        /* Within a frame, libwebsockets must not send a pong or a close: it has to know of the rest. With this kind of write it adds nothing. */
+        if (rest && lws_write(c->wsi, (unsigned char *)b->text.data + n, rest, LWS_WRITE_HTTP) < 0)
+            return -1;
+    }
+    *ret = !b->all || n < (ssize_t)b->text.len || c->stream->over;
+    return 0;
 }
 
 static void not_blocked(struct tl_conn *c)

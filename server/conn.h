@@ -48,6 +48,7 @@ struct tl_http {
     struct tl_server *srv;
     struct lws_context *ctx;
     struct lws_vhost *vhost;
+    struct tl_poll *poll;
     pthread_t thread;
     _Atomic bool stop, woken;
     lws_sorted_usec_list_t sul;
@@ -63,7 +64,7 @@ struct tl_http {
     bool inline_reply;            /* and whether it has replied already */
     struct tl_stream *upgrade;    /* of a WebSocket whose handshake is being done right now */
     unsigned char *out;           /* LWS_PRE and TL_HTTP_OUT bytes */
-    struct tl_stream_batch batch;
+    struct tl_stream_batch batches[2]; /* by form; shared by the followers that stand at the same place */
     int heartbeat_ms, laggard_ms;
 
     pthread_mutex_t lock; /* what other threads hand in */
@@ -88,6 +89,10 @@ void tl_conn_replied(struct tl_conn *c, struct tl_req *req); /* a reply has come
 void tl_conn_sweep(struct tl_conn *c, int64_t now_ms);
 void tl_conn_kill(struct tl_conn *c); /* soon, from outside its own callbacks */
 void tl_conn_want_write(struct tl_conn *c);
+/* Sends what follows the cursor of c's stream straight to its socket, past libwebsockets: a system call per follower for all the events there are, and nothing kept
+ * for one who does not read but the rest of a WebSocket frame. Where *ret, it must be called again from the next callback for writing. -1: the
+ * connection is to be closed. */
+int tl_conn_push(struct tl_conn *c, enum tl_stream_form form, bool *ret);
 void tl_conn_quiet(struct tl_conn *c, bool quiet);
 
 /* head.c: reads the head of the request on wsi. TL_EINVAL with a message for a head that HTTP does not allow; TL_ELENGTH. *ret is owned also

@@ -1,26 +1,31 @@
 #include "server/follow.h"
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
 
 #include <pthread.h>
 #include <string.h>
 
-enum { BUCKETS = 4096 };
+enum { BUCKETS = 4096, SLICE_US = 8000, SLICE_LOOK = 64 /* followers woken between two looks at the clock */ };
 
 struct tl_followed {
     struct tl_id run;
-    struct tl_followed *next; /* in its bucket */
+    struct tl_followed *next;      /* in its bucket */
     struct tl_follower *followers; /* service thread */
     struct tl_followed *next_news;
     bool news, ended;
-    bool walking; /* its followers are being woken: it must not go away */
+    bool walking;             /* its followers are being woken: it must not go away */
+    struct tl_follower *rest; /* who comes next then */
 };
 
 struct tl_follows {
     pthread_mutex_t lock; /* buckets and news; followers belong to the service thread */
     struct tl_followed *buckets[BUCKETS];
     struct tl_followed *news;
+    struct tl_followed *taken,
+        *walk; /* service thread: news being handed out; the run whose followers are being woken */
+    bool walk_ended;
     size_t count;
 };
 
@@ -104,6 +109,8 @@ void tl_follow_remove(struct tl_follows *all, struct tl_follower *f)
     struct tl_followed *r = f->of;
     if (!r)
         return;
+    if (r->rest == f)
+        r->rest = f->next;
     if (f->prev)
         f->prev->next = f->next;
     else
@@ -139,26 +146,57 @@ bool tl_follow_notify(struct tl_follows *all, const struct tl_id *run, bool ende
     return wake;
 }
 
-void tl_follow_dispatch(struct tl_follows *all)
+static void take_next(struct tl_follows *all)
 {
+    struct tl_followed *r = all->taken;
+    if (!r)
+        return;
     pthread_mutex_lock(&all->lock);
-    struct tl_followed *r = all->news; /* what comes in meanwhile waits for the next time */
-    all->news = NULL;
+    all->taken = r->next_news;
+    all->walk_ended = r->ended;
+    r->news = false;
     pthread_mutex_unlock(&all->lock);
-    while (r) {
-        pthread_mutex_lock(&all->lock);
-        struct tl_followed *next_news = r->next_news;
-        bool ended = r->ended;
-        r->news = false;
-        pthread_mutex_unlock(&all->lock);
-        r->walking = true;
-        for (struct tl_follower *f = r->followers; f;) {
-            struct tl_follower *next = f->next;
-            f->wake(f, ended);
-            f = next;
+    r->walking = true;
+    r->rest = r->followers;
+    all->walk = r;
+}
+
+static bool out_of_time(unsigned *woken, int64_t until_us)
+{
+    return ++*woken % SLICE_LOOK == 0 && tl_mono_us() >= until_us;
+}
+
+/* False where time is up. */
+static bool walk(struct tl_follows *all, unsigned *woken, int64_t until_us)
+{
+    while (all->walk || all->taken) {
+        struct tl_followed *r = all->walk;
+        if (!r) {
+            take_next(all);
+            continue;
+        }
+        for (struct tl_follower *f; (f = r->rest);) {
+            r->rest = f->next;
+            f->wake(f, all->walk_ended);
+            if (out_of_time(woken, until_us))
+                return false;
         }
         r->walking = false;
+        all->walk = NULL;
         drop_if_idle(all, r);
-        r = next_news;
     }
+    return true;
+}
+
+bool tl_follow_dispatch(struct tl_follows *all)
+{
+    int64_t until_us = tl_mono_us() + SLICE_US;
+    unsigned woken = 0;
+    if (!walk(all, &woken, until_us)) /* what the last call has left */
+        return true;
+    pthread_mutex_lock(&all->lock);
+    all->taken = all->news; /* what comes in meanwhile waits for the next time */
+    all->news = NULL;
+    pthread_mutex_unlock(&all->lock);
+    return !walk(all, &woken, until_us);
 }

@@ -28,7 +28,7 @@ size_t tl_follow_count(const struct tl_follows *all);
 
 /* Any thread. Whether the service thread must be woken to call tl_follow_dispatch. */
 bool tl_follow_notify(struct tl_follows *all, const struct tl_id *run, bool ended);
-/* Service thread: wakes the followers of runs with news. */
-void tl_follow_dispatch(struct tl_follows *all);
+/* Service thread: wakes the followers of runs with news, for a few milliseconds. Whether it must be called again soon to go on. */
+bool tl_follow_dispatch(struct tl_follows *all);
 
 #endif

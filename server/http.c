@@ -1,6 +1,8 @@
 #include "server/conn.h"
 
 #include "base/err.h"
+#include "base/mem.h"
+#include "server/poll.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -95,7 +97,10 @@ static void news(struct tl_http *http)
         tl_req_unref(req);
         req = next;
     }
-    tl_follow_dispatch(http->srv->follows);
+    for (size_t i = 0; i < TL_ARRAY_LEN(http->batches); i++)
+        tl_stream_batch_clear(&http->batches[i]);
+    if (tl_follow_dispatch(http->srv->follows))
+        tl_http_wake(http);
 }
 
 static void sweep(lws_sorted_usec_list_t *sul)
@@ -144,6 +149,7 @@ static int on_http(struct tl_http *http, struct lws *wsi, enum lws_callback_reas
     case LWS_CALLBACK_ESTABLISHED: return tl_ws_begin(c);
     case LWS_CALLBACK_RECEIVE: return tl_ws_receive(c, in, len);
     case LWS_CALLBACK_RECEIVE_PONG: tl_ws_pong(c); return 0;
+    case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE: tl_follow_remove(http->srv->follows, &c->follower); return 0;
     case LWS_CALLBACK_SERVER_WRITEABLE: return tl_ws_writeable(c);
     default: return 0;
     }
@@ -168,10 +174,12 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons why, void *user, 
     case LWS_CALLBACK_ESTABLISHED:
     case LWS_CALLBACK_RECEIVE:
     case LWS_CALLBACK_RECEIVE_PONG:
+    case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
     case LWS_CALLBACK_SERVER_WRITEABLE:
         http = http_of(wsi);
         http->now_ms = mono_ms();
         return on_http(http, wsi, why, in, len);
+    case LWS_CALLBACK_FILTER_NETWORK_CONNECTION: tl_poll_renewed(http_of(wsi)->poll, (int)(intptr_t)in); return 0;
     case LWS_CALLBACK_RAW_RX: return not_http(http_of(wsi), wsi);
     case LWS_CALLBACK_EVENT_WAIT_CANCELLED:
         http = http_of(wsi);
@@ -246,6 +254,7 @@ int tl_http_new(struct tl_server *srv, struct tl_http **ret)
         .timeout_secs_ah_idle = TL_HTTP_HEAD_S,
         .count_threads = 1,
     };
+    http->poll = tl_poll_new();
     http->out = malloc(LWS_PRE + TL_HTTP_OUT);
     http->ctx = http->out ? lws_create_context(&info) : NULL;
     int err = http->ctx ? listen_on(http, srv->conf.host, srv->conf.port) : TL_ENOMEM;
@@ -271,8 +280,10 @@ int tl_http_run(struct tl_http *http)
     http->thread = pthread_self();
     lws_sul_schedule(http->ctx, 0, &http->sul, sweep, TL_HTTP_SWEEP_MS * LWS_US_PER_MS);
     int err = 0;
+    tl_poll_use(http->poll);
     while (!atomic_load(&http->stop) && err >= 0)
         err = lws_service(http->ctx, 0);
+    tl_poll_use(NULL);
     lws_sul_schedule(http->ctx, 0, &http->sul, NULL, LWS_SET_TIMER_USEC_CANCEL);
     return err < 0 && !atomic_load(&http->stop) ? TL_EINTERNAL : 0;
 }
@@ -321,8 +332,10 @@ void tl_http_free(struct tl_http *http)
         tl_http_close(http);
     tl_http_drain(http);
     tl_stream_free(http->upgrade);
-    tl_str_clear(&http->batch.text);
+    for (size_t i = 0; i < TL_ARRAY_LEN(http->batches); i++)
+        tl_stream_batch_release(&http->batches[i]);
     pthread_mutex_destroy(&http->lock);
+    tl_poll_free(http->poll);
     free(http->slots);
     free(http->out);
     free(http);

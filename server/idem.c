@@ -31,10 +31,12 @@ struct flight {
     const char *kind;
     json_t *doc, *meta;   /* owned references */
     struct tl_plan *plan; /* owned reference */
+    char *graph;          /* owned; NULL where the store has the text */
+    size_t graph_len;
     void (*reply)(struct tl_req *req, const struct tl_id *run);
     struct tl_id run;
     int64_t now_ms, reserved_ms;
-    bool started;
+    bool started, flew; /* flew: the run was tried */
 };
 
 struct tl_idem {
@@ -99,6 +101,7 @@ static void free_flight(struct flight *f)
     json_decref(f->doc);
     json_decref(f->meta);
     tl_plan_unref(f->plan);
+    free(f->graph);
     free(f);
 }
 
@@ -116,7 +119,7 @@ static void settle(struct flight *f, int err)
     for (struct waiting *w = f->waiting, *next; w; w = next) {
         next = w->next;
         if (err < 0)
-            tl_reply_err(w->req, err, "%s", err == TL_ECONFLICT ? "this Idempotency-Key was used for another request" : tl_err_text(err));
+            tl_reply_err(w->req, err, "%s", err != TL_ECONFLICT ? tl_err_text(err) : f->flew ? "the canvas has changed meanwhile" : "this Idempotency-Key was used for another request");
         else
             f->reply(w->req, &f->run);
         tl_req_unref(w->req);
@@ -224,7 +227,9 @@ static void started(void *arg, int err, const struct tl_id *id)
 
 static void start(struct flight *f)
 {
-    struct tl_run_req run = {.org = f->org, .sub = f->sub, .kind = f->kind, .doc = f->doc, .plan = f->plan, .meta = f->meta};
+    f->flew = true;
+    struct tl_run_req run = {.org = f->org, .sub = f->sub, .kind = f->kind, .doc = f->doc, .plan = f->plan, .meta = f->meta,
+                             .graph = f->graph, .graph_len = f->graph_len};
     int err = tl_run_start(f->srv->conf.exec, &run, started, f);
     if (err < 0)
         settle(f, err);
@@ -311,24 +316,27 @@ static void board(struct flight *f)
         begin(f);
 }
 
-void tl_idem_start_run(struct tl_req *req, const char *kind, json_t *doc, json_t *meta, struct tl_plan *plan,
-                       void (*reply)(struct tl_req *req, const struct tl_id *run))
+void tl_idem_start_run(struct tl_req *req, const struct tl_idem_run *run, void (*reply)(struct tl_req *req, const struct tl_id *run))
 {
     struct flight *f = tl_calloc(1, sizeof(*f));
     struct waiting *w = tl_calloc(1, sizeof(*w));
-    if (!f || !w) {
+    char *graph = run->graph ? tl_strndup(run->graph, run->graph_len) : NULL;
+    if (!f || !w || (run->graph && !graph)) {
         free(f);
         free(w);
+        free(graph);
         tl_reply_err(req, TL_ENOMEM, NULL);
         return;
     }
     w->req = tl_req_ref(req);
     f->waiting = w;
     f->srv = req->srv;
-    f->kind = kind;
-    f->doc = json_incref(doc);
-    f->meta = json_incref(meta);
-    f->plan = tl_plan_ref(plan);
+    f->kind = run->kind;
+    f->doc = json_incref(run->doc);
+    f->meta = json_incref(run->meta);
+    f->plan = tl_plan_ref(run->plan);
+    f->graph = graph;
+    f->graph_len = run->graph_len;
     f->reply = reply;
     f->now_ms = tl_now_ms();
     memcpy(f->org, req->claims.org, sizeof(f->org));
@@ -339,6 +347,6 @@ void tl_idem_start_run(struct tl_req *req, const char *kind, json_t *doc, json_t
     }
     set_key(f, req);
     request_hash(req, f->hash);
-    json_object_set_new(meta, KEY_FIELD, json_string(f->mark));
+    json_object_set_new(run->meta, KEY_FIELD, json_string(f->mark));
     board(f);
 }

@@ -13,9 +13,17 @@ void tl_idem_free(struct tl_idem *idem);
 /* Whether the request's Idempotency-Key, if any, has a form that is taken: 1 to 200 printable ASCII characters. */
 bool tl_idem_key_ok(const struct tl_req *req);
 
-/* Starts the run of kind from doc and plan (shared), with meta (shared, changed: it gets a field for the key), and calls reply(req, run) when it exists,
- * or when it existed already; on another thread. Errors are answered, TL_ECONFLICT where the key was used for another request. Pool thread. */
-void tl_idem_start_run(struct tl_req *req, const char *kind, json_t *doc, json_t *meta, struct tl_plan *plan,
-                       void (*reply)(struct tl_req *req, const struct tl_id *run));
+/* What is started; everything is shared or borrowed for the call only. */
+struct tl_idem_run {
+    const char *kind; /* static */
+    json_t *doc;
+    json_t *meta; /* changed: it gets a field for the key */
+    struct tl_plan *plan;
+    const char *graph; /* as in struct tl_run_req; a piece of the request's body, or copied */
+    size_t graph_len;
+};
+/* Starts the run and calls reply(req, run) when it exists, or when it existed already; on another thread. Errors are answered, TL_ECONFLICT where the key
+ * was used for another request. Pool thread. */
+void tl_idem_start_run(struct tl_req *req, const struct tl_idem_run *run, void (*reply)(struct tl_req *req, const struct tl_id *run));
 
 #endif

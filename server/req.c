@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/jread.h"
 #include "base/hash.h"
 #include "server/state.h"
 #include "server/stream.h"
@@ -159,6 +160,47 @@ int tl_req_json(struct tl_req *req, bool empty_ok, json_t **ret, struct tl_diag 
         return tl_diag_add(diag, NULL, NULL, "$", "the body must be a JSON object");
     }
     return 0;
+}
+
+/* What stands between two members of an object is not part of either. */
+static struct tl_jtext member(const char *from, const char *to)
+{
+    while (from < to && strchr(" \t\r\n,", *from))
+        from++;
+    return (struct tl_jtext){from, (size_t)(to - from)};
+}
+
+int tl_req_json_but(struct tl_req *req, bool empty_ok, const char *key, struct tl_jtext *ret_text, json_t **ret, struct tl_diag *diag)
+{
+    struct tl_jread r;
+    struct tl_arena arena TL_CLEANUP(tl_arena_clear) = {0};
+    struct tl_str rest TL_CLEANUP(tl_str_clear) = {0};
+    struct tl_jtext name, value;
+    *ret_text = (struct tl_jtext){0};
+    tl_jread_init(&r, req->body ? req->body : "", req->body_len, &arena);
+    if (tl_jread_kind(&r) != TL_J_OBJECT) {
+        tl_jread_finish(&r, NULL);
+        return tl_req_json(req, empty_ok, ret, diag);
+    }
+    *ret = NULL;
+    tl_jread_object(&r);
+    tl_str_puts(&rest, "{");
+    for (const char *from = r.at; tl_jread_key(&r, &name) && tl_jread_skip(&r, &value); from = r.at) {
+        struct tl_jtext whole = member(from, r.at);
+        if (tl_jtext_is(name, key)) {
+            *ret_text = value;
+            continue;
+        }
+        tl_str_puts(&rest, rest.len > 1 ? "," : "");
+        tl_str_add(&rest, whole.s, whole.len);
+    }
+    tl_str_puts(&rest, "}");
+    int err = tl_jread_finish(&r, diag);
+    if (!err)
+        err = rest.err ? TL_ENOMEM : tl_json_parse(rest.data, rest.len, ret, diag);
+    if (err)
+        *ret_text = (struct tl_jtext){0};
+    return err;
 }
 
 void tl_req_header(struct tl_req *req, const char *name, const char *fmt, ...)

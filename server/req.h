@@ -120,6 +120,11 @@ size_t tl_req_limit(const struct tl_req *req, struct tl_diag *diag);
 /* The body as a JSON object; TL_EINVAL with problems. An empty body is {} where empty_ok. *ret owned. */
 int tl_req_json(struct tl_req *req, bool empty_ok, json_t **ret, struct tl_diag *diag);
 
+/* The same where one of its values may be large: the text of the value of key is passed over and not built, and is not in *ret. ret_text, empty where there
+ * is no such key, is a piece of the body. */
+struct tl_jtext;
+int tl_req_json_but(struct tl_req *req, bool empty_ok, const char *key, struct tl_jtext *ret_text, json_t **ret, struct tl_diag *diag);
+
 /* A header line of the reply; before it. Control characters are dropped. */
 void tl_req_header(struct tl_req *req, const char *name, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 

@@ -4,8 +4,8 @@
 
 #include "server/state.h"
 
-/* Stores a new canvas and answers 201 with it. graph is shared and has been checked for form. */
-void tl_canvas_create(struct tl_req *req, const char *name, json_t *graph);
+/* Stores a new canvas and answers 201 with it. graph has been checked for form. */
+void tl_canvas_create(struct tl_req *req, const char *name, const json_t *graph);
 /* The graph of the asker's canvas; TL_ENOTFOUND for ids of any shape. *ret owned. */
 int tl_canvas_graph(struct tl_req *req, const char *id, json_t **ret);
 /* 202 with the run's id. */

@@ -3,22 +3,16 @@
 #include "server/canvas.h"
 
 #include "base/err.h"
+#include "base/jread.h"
 #include "capsules/doors.h"
 #include "server/etag.h"
 #include "server/idem.h"
 #include "server/page.h"
 #include "server/routes.h"
+#include "server/runview.h"
+#include "server/wait.h"
 
 #include <string.h>
-
-/* Checks of form only. */
-static int check_form(json_t *graph, struct tl_diag *diag)
-{
-    struct tl_doc *doc = NULL;
-    int err = tl_doc_parse(graph, &doc, diag);
-    tl_doc_free(doc);
-    return err;
-}
 
 /* Problems from the from-th on were found in a graph; in a body and in a canvas it stands at "graph". Where there may be targets, they are the body's own. */
 static int below_graph(struct tl_diag *diag, size_t from, bool targets)
@@ -49,8 +43,8 @@ static void check_name(const json_t *body, struct tl_diag *diag)
 
 struct saving {
     struct tl_canvas_write write;
-    struct tl_req *req; /* owned reference */
-    char *name, *graph;  /* owned */
+    struct tl_req *req;     /* owned reference; the graph may be a piece of its body */
+    char *name, *own_graph; /* owned */
 };
 
 static void saving_free(struct saving *s)
@@ -58,7 +52,7 @@ static void saving_free(struct saving *s)
     tl_req_unref(s->req);
     free(s->write.ret_head);
     free(s->name);
-    free(s->graph);
+    free(s->own_graph);
     free(s);
 }
 
@@ -78,25 +72,37 @@ static void saved(void *arg, int err)
         tl_id_text(&w->id, id);
         if (w->create)
             tl_req_header(req, "Location", "/api/v1/canvases/%s", id);
-        char *text = w->create ? tl_canvas_text(w->ret_head, w->graph) : tl_strdup(w->ret_head);
+        char *text = w->create ? tl_canvas_text(w->ret_head, w->graph, w->graph_len) : tl_strdup(w->ret_head);
         tl_reply_text(req, w->create ? 201 : 200, "application/json", text, text ? strlen(text) : 0);
     }
     saving_free(s);
 }
 
-static void save(struct tl_req *req, const struct tl_id *id, bool create, bool remove, const char *name, json_t *graph)
+/* What a request makes of a canvas. graph is a piece of the request's body, or own_graph, which is taken. */
+struct edit {
+    bool create, remove;
+    const char *name;
+    struct tl_jtext graph;
+    size_t node_count;
+    char *own_graph;
+};
+
+static void save(struct tl_req *req, const struct tl_id *id, const struct edit *c)
 {
     struct saving *s = tl_calloc(1, sizeof(*s));
     if (s) {
         s->req = tl_req_ref(req);
-        s->name = tl_strdup(name);
-        s->graph = graph ? tl_json_text(graph) : NULL;
+        s->name = tl_strdup(c->name);
+        s->own_graph = c->own_graph;
         s->write = (struct tl_canvas_write){
-            .org = req->claims.org, .id = *id, .create = create, .remove = remove, .name = s->name, .graph = s->graph,
-            .node_count = json_array_size(json_object_get(graph, "nodes")), .if_match = req->head.if_match};
+            .org = req->claims.org, .id = *id, .create = c->create, .remove = c->remove, .name = s->name, .graph = c->graph.s,
+            .graph_len = c->graph.len, .node_count = c->node_count, .if_match = req->head.if_match};
+        if (c->graph.s)
+            tl_text_hash(c->graph.s, c->graph.len, s->write.hash);
+    } else {
+        free(c->own_graph);
     }
-    bool short_of = !s || (name && !s->name) || (graph && !s->graph);
-    int err = short_of ? TL_ENOMEM : tl_db_submit(req->srv->conf.db, tl_canvas_write, s, saved);
+    int err = !s || (c->name && !s->name) ? TL_ENOMEM : tl_db_submit(req->srv->conf.db, tl_canvas_write, s, saved);
     if (err < 0) {
         if (s)
             saving_free(s);
@@ -104,54 +110,76 @@ static void save(struct tl_req *req, const struct tl_id *id, bool create, bool r
     }
 }
 
-void tl_canvas_create(struct tl_req *req, const char *name, json_t *graph)
+void tl_canvas_create(struct tl_req *req, const char *name, const json_t *graph)
 {
     struct tl_id id = tl_id_new();
-    save(req, &id, true, false, name ? name : "", graph);
+    char *text = tl_json_text(graph);
+    if (!text) {
+        tl_reply_err(req, TL_ENOMEM, NULL);
+        return;
+    }
+    save(req, &id,
+         &(struct edit){.create = true, .name = name ? name : "", .graph = {text, strlen(text)}, .own_graph = text,
+                          .node_count = json_array_size(json_object_get(graph, "nodes"))});
 }
 
-/* The body {"name","graph"} of POST, PUT and PATCH; problems are answered. */
-static bool read_body(struct tl_req *req, bool want_graph, json_t **ret)
+/* The form of the graph at $.graph. */
+static int check_form(struct tl_jtext graph, size_t *ret_nodes, struct tl_diag *diag)
 {
-    static const char *const keys[] = {"name", "graph", NULL};
+    struct tl_doc *doc = NULL;
+    size_t before = diag->count;
+    int err = tl_doc_read(graph.s, graph.len, &doc, diag);
+    *ret_nodes = doc ? doc->nnodes : 0;
+    tl_doc_free(doc);
+    return below_graph(diag, before, false) < 0 ? TL_ENOMEM : err;
+}
+
+/* The body {"name","graph"} of POST, PUT and PATCH; problems are answered. The name is that of ret_body. */
+static bool read_body(struct tl_req *req, bool want_graph, json_t **ret_body, struct edit *ret)
+{
+    static const char *const keys[] = {"name", NULL};
     struct tl_diag diag TL_CLEANUP(tl_diag_clear) = {0};
-    int err = tl_req_json(req, false, ret, &diag);
+    int err = tl_req_json_but(req, false, "graph", &ret->graph, ret_body, &diag);
     if (!err) {
-        json_t *graph = json_object_get(*ret, "graph");
-        tl_json_only_keys(*ret, keys, NULL, "$", &diag);
-        check_name(*ret, &diag);
-        size_t before = diag.count;
-        if (graph)
-            err = check_form(graph, &diag);
-        if (below_graph(&diag, before, false) < 0)
-            err = TL_ENOMEM;
-        else if (!graph && want_graph)
+        tl_json_only_keys(*ret_body, keys, NULL, "$", &diag);
+        check_name(*ret_body, &diag);
+        if (ret->graph.s)
+            err = check_form(ret->graph, &ret->node_count, &diag);
+        else if (want_graph)
             tl_diag_add(&diag, NULL, NULL, "$.graph", "is required");
     }
-    if (err == TL_ENOMEM || err == 0)
-        err = err ? err : tl_diag_any(&diag) ? TL_EINVAL : 0;
+    if (err == 0 && tl_diag_any(&diag))
+        err = TL_EINVAL;
     if (err < 0)
         tl_reply_diag(req, err, &diag);
+    ret->name = tl_json_str(*ret_body, "name");
     return err == 0;
 }
 
 static void create(struct tl_req *req)
 {
     TL_AUTO_JSON json_t *body = NULL, *empty = json_pack("{s:[],s:[]}", "nodes", "edges");
-    if (!read_body(req, false, &body))
+    struct edit c = {.create = true};
+    if (!read_body(req, false, &body, &c))
         return;
-    json_t *graph = json_object_get(body, "graph");
-    tl_canvas_create(req, tl_json_str(body, "name"), graph ? graph : empty);
+    if (!c.graph.s) {
+        tl_canvas_create(req, c.name, empty);
+        return;
+    }
+    struct tl_id id = tl_id_new();
+    c.name = c.name ? c.name : "";
+    save(req, &id, &c);
 }
 
 static void change(struct tl_req *req)
 {
     struct tl_id id;
+    struct edit c = {0};
     TL_AUTO_JSON json_t *body = NULL;
     if (!tl_id_parse(req->params[0], &id))
         tl_reply_err(req, TL_ENOTFOUND, NULL);
-    else if (read_body(req, req->method == TL_M_PUT, &body))
-        save(req, &id, false, false, tl_json_str(body, "name"), json_object_get(body, "graph"));
+    else if (read_body(req, req->method == TL_M_PUT, &body, &c))
+        save(req, &id, &c);
 }
 
 static void destroy(struct tl_req *req)
@@ -160,7 +188,7 @@ static void destroy(struct tl_req *req)
     if (!tl_id_parse(req->params[0], &id))
         tl_reply_err(req, TL_ENOTFOUND, NULL);
     else
-        save(req, &id, false, true, NULL, NULL);
+        save(req, &id, &(struct edit){.remove = true});
 }
 
 /* ---- reading ---- */
@@ -183,35 +211,28 @@ static void list(struct tl_req *req)
         tl_page_reply(req, items, &next, more);
 }
 
-static int read_canvas(struct tl_req *req, const char *id_text, char **ret, size_t *ret_len, uint64_t *ret_revision)
-{
-    struct tl_id id;
-    *ret = NULL;
-    return tl_id_parse(id_text, &id) ? tl_canvas_read(req->srv->conf.db, req->claims.org, &id, ret, ret_len, ret_revision)
-                                     : TL_ENOTFOUND;
-}
-
-int tl_canvas_graph(struct tl_req *req, const char *id, json_t **ret)
+int tl_canvas_graph(struct tl_req *req, const char *id_text, json_t **ret)
 {
     TL_AUTO_FREE char *text = NULL;
-    TL_AUTO_JSON json_t *canvas = NULL;
+    struct tl_id id;
     size_t len;
-    uint64_t revision;
     *ret = NULL;
-    int err = read_canvas(req, id, &text, &len, &revision);
-    if (!err && tl_json_parse(text, len, &canvas, NULL) < 0)
-        err = TL_ECORRUPT;
-    if (!err && !(*ret = json_incref(json_object_get(canvas, "graph"))))
+    if (!tl_id_parse(id_text, &id))
+        return TL_ENOTFOUND;
+    int err = tl_canvas_read_graph(req->srv->conf.db, req->claims.org, &id, &text, &len);
+    if (!err && tl_json_parse(text, len, ret, NULL) < 0)
         err = TL_ECORRUPT;
     return err;
 }
 
 static void get(struct tl_req *req)
 {
-    char *text, tag[TL_ETAG_TEXT];
+    struct tl_id id;
+    char *text = NULL, tag[TL_ETAG_TEXT];
     size_t len;
     uint64_t revision;
-    int err = read_canvas(req, req->params[0], &text, &len, &revision);
+    int err = tl_id_parse(req->params[0], &id) ? tl_canvas_read(req->srv->conf.db, req->claims.org, &id, &text, &len, &revision)
+                                               : TL_ENOTFOUND;
     if (err < 0) {
         tl_reply_err(req, err, NULL);
         return;
@@ -230,15 +251,15 @@ static void get(struct tl_req *req)
 
 static void validate(struct tl_req *req)
 {
-    static const char *const keys[] = {"graph", NULL};
+    static const char *const keys[] = {NULL};
     struct tl_diag diag TL_CLEANUP(tl_diag_clear) = {0};
     struct tl_server *srv = req->srv;
+    struct tl_jtext graph;
     TL_AUTO_JSON json_t *body = NULL;
-    int err = tl_req_json(req, false, &body, &diag);
-    json_t *graph = json_object_get(body, "graph");
+    int err = tl_req_json_but(req, false, "graph", &graph, &body, &diag);
     if (!err) {
         tl_json_only_keys(body, keys, NULL, "$", &diag);
-        if (!json_is_object(graph))
+        if (!graph.s || graph.s[0] != '{')
             tl_diag_add(&diag, NULL, NULL, "$.graph", "must be a graph");
         err = tl_diag_any(&diag) ? TL_EINVAL : 0;
     }
@@ -246,7 +267,7 @@ static void validate(struct tl_req *req)
         tl_reply_diag(req, err, &diag);
         return;
     }
-    err = tl_cap_check_canvas(srv->conf.services, req->claims.org, graph, req->admin, &diag);
+    err = tl_cap_check_canvas(srv->conf.services, req->claims.org, graph.s, graph.len, req->admin, &diag);
     if (below_graph(&diag, 0, false) < 0)
         err = TL_ENOMEM;
     if (err < 0 && err != TL_EINVAL) {
@@ -267,36 +288,88 @@ void tl_run_reply_queued(struct tl_req *req, const struct tl_id *run)
     tl_reply_json(req, 202, json_pack("{s:s,s:s}", "run_id", id, "status", "queued"));
 }
 
-static void run(struct tl_req *req)
+static void reply_end(struct tl_req *req, const struct tl_id *run)
 {
-    static const char *const keys[] = {"targets", NULL};
-    struct tl_diag diag TL_CLEANUP(tl_diag_clear) = {0};
-    struct tl_server *srv = req->srv;
-    TL_AUTO_JSON json_t *body = NULL, *graph = NULL, *doc = NULL, *meta = NULL;
+    tl_wait_run(req, run, tl_runview_reply_end);
+}
+
+/* A run of the graph that hash names; text NULL: the store has it. canvas NULL: of no canvas. */
+static void start(struct tl_req *req, const uint8_t *hash, struct tl_jtext text, const char *canvas, const json_t *body, struct tl_diag *diag)
+{
+    const struct tl_server *srv = req->srv;
+    const json_t *async = json_object_get(body, "async_mode");
+    TL_AUTO_JSON json_t *doc = tl_cap_named_doc(hash, json_object_get(body, "targets"), req->admin), *meta = json_object();
     struct tl_plan *plan = NULL;
-    if (!tl_idem_key_ok(req)) {
-        tl_reply_err(req, TL_EINVAL, "Idempotency-Key must be 1 to %d printable ASCII characters", TL_IDEM_KEY_MAX);
-        return;
-    }
-    int err = tl_canvas_graph(req, req->params[0], &graph);
+    size_t before = diag->count;
+    int err = doc && meta && (!canvas || json_object_set_new(meta, "canvas_id", json_string(canvas)) == 0) ? 0 : TL_ENOMEM;
     if (!err)
-        err = tl_req_json(req, true, &body, &diag);
-    if (!err) {
-        tl_json_only_keys(body, keys, NULL, "$", &diag);
-        doc = tl_cap_canvas_doc(graph, json_object_get(body, "targets"), req->admin);
-        meta = json_pack("{s:s}", "canvas_id", req->params[0]);
-        size_t before = diag.count;
-        err = doc && meta ? tl_cap_replan(srv->conf.services, req->claims.org, TL_KIND_CANVAS, doc, &plan, &diag) : TL_ENOMEM;
-        if (below_graph(&diag, before, true) < 0)
-            err = TL_ENOMEM;
-    }
-    if (!err && tl_diag_any(&diag))
+        err = tl_cap_plan_named(srv->conf.services, req->claims.org, doc, text.s, text.len, &plan, diag);
+    if (below_graph(diag, before, true) < 0)
+        err = TL_ENOMEM;
+    if (async && !json_is_boolean(async))
+        tl_diag_add(diag, NULL, NULL, "$.async_mode", "must be true or false");
+    if (!err && tl_diag_any(diag))
         err = TL_EINVAL;
     if (err < 0)
-        tl_reply_diag(req, err, &diag);
+        tl_reply_diag(req, err, diag);
     else
-        tl_idem_start_run(req, TL_KIND_CANVAS, doc, meta, plan, tl_run_reply_queued);
+        tl_idem_start_run(req,
+                          &(struct tl_idem_run){.kind = TL_KIND_CANVAS, .doc = doc, .meta = meta, .plan = plan, .graph = text.s,
+                                                .graph_len = text.len},
+                          json_is_false(async) ? reply_end : tl_run_reply_queued);
     tl_plan_unref(plan);
+}
+
+static bool refuse_key(struct tl_req *req)
+{
+    bool ok = tl_idem_key_ok(req);
+    if (!ok)
+        tl_reply_err(req, TL_EINVAL, "Idempotency-Key must be 1 to %d printable ASCII characters", TL_IDEM_KEY_MAX);
+    return !ok;
+}
+
+static void run(struct tl_req *req)
+{
+    static const char *const keys[] = {"targets", "async_mode", NULL};
+    struct tl_diag diag TL_CLEANUP(tl_diag_clear) = {0};
+    TL_AUTO_JSON json_t *body = NULL;
+    TL_AUTO_FREE char *text = NULL;
+    uint8_t hash[TL_TEXT_HASH];
+    struct tl_id id;
+    size_t len = 0;
+    if (refuse_key(req))
+        return;
+    int err = tl_id_parse(req->params[0], &id) ? tl_canvas_name_graph(req->srv->conf.db, req->claims.org, &id, hash, &text, &len)
+                                               : TL_ENOTFOUND;
+    if (!err)
+        err = tl_req_json(req, true, &body, &diag);
+    if (err < 0) {
+        tl_reply_diag(req, err, &diag);
+        return;
+    }
+    tl_json_only_keys(body, keys, NULL, "$", &diag);
+    start(req, hash, (struct tl_jtext){text, len}, req->params[0], body, &diag);
+}
+
+static void run_graph(struct tl_req *req)
+{
+    static const char *const keys[] = {"targets", "async_mode", NULL};
+    struct tl_diag diag TL_CLEANUP(tl_diag_clear) = {0};
+    TL_AUTO_JSON json_t *body = NULL;
+    struct tl_jtext graph;
+    uint8_t hash[TL_TEXT_HASH];
+    if (refuse_key(req))
+        return;
+    int err = tl_req_json_but(req, false, "graph", &graph, &body, &diag);
+    if (!err && !graph.s)
+        err = tl_diag_add(&diag, NULL, NULL, "$.graph", "is required");
+    if (err < 0) {
+        tl_reply_diag(req, err, &diag);
+        return;
+    }
+    tl_json_only_keys(body, keys, NULL, "$", &diag);
+    tl_text_hash(graph.s, graph.len, hash);
+    start(req, hash, graph, NULL, body, &diag);
 }
 
 const struct tl_route tl_routes_canvases[] = {
@@ -319,6 +392,9 @@ const struct tl_route tl_routes_canvases[] = {
      .name = "deleteCanvas", .summary = "Takes a canvas away; its runs stay", .answers = {{204}}},
     {.method = TL_M_POST, .pattern = "/api/v1/canvases/{id}/runs", .role = TL_ROLE_MEMBER, .flags = TL_R_POOL | TL_R_IDEMPOTENT | TL_R_EMPTY_OK,
      .max_body = TL_JSON_MAX_BODY, .handle = run, .name = "runCanvas", .summary = "Runs a canvas, or what its targets need", .body = "CanvasRun",
-     .answers = {{202, "RunStarted"}}},
+     .answers = {{200, "RunEnd", NULL, "async_mode was false, and the run has ended"}, {202, "RunStarted"}}},
+    {.method = TL_M_POST, .pattern = "/api/v1/runs", .role = TL_ROLE_MEMBER, .flags = TL_R_POOL | TL_R_IDEMPOTENT, .max_body = TL_JSON_MAX_GRAPH,
+     .handle = run_graph, .name = "runGraph", .summary = "Runs a graph that is no canvas, or what its targets need", .body = "GraphRun",
+     .answers = {{200, "RunEnd", NULL, "async_mode was false, and the run has ended"}, {202, "RunStarted"}}},
     {0},
 };

@@ -146,7 +146,7 @@ static void instantiate(struct tl_req *req)
 
 static void reply_wait(struct tl_req *req, const struct tl_id *run)
 {
-    tl_wait_run(req, run);
+    tl_wait_run(req, run, tl_runview_reply_call);
 }
 
 static void reply_async(struct tl_req *req, const struct tl_id *run)
@@ -177,7 +177,8 @@ static void call(struct tl_req *req)
     if (err < 0)
         tl_reply_diag(req, err, &diag);
     else
-        tl_idem_start_run(req, TL_KIND_CAPSULE, doc, meta, plan, tl_json_bool(body, "async_mode", false) ? reply_async : reply_wait);
+        tl_idem_start_run(req, &(struct tl_idem_run){.kind = TL_KIND_CAPSULE, .doc = doc, .meta = meta, .plan = plan},
+                          tl_json_bool(body, "async_mode", false) ? reply_async : reply_wait);
     tl_plan_unref(plan);
 }
 

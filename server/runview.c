@@ -1,6 +1,7 @@
 #include "server/runview.h"
 
 #include "base/err.h"
+#include "base/jread.h"
 #include "base/hash.h"
 #include "capsules/doors.h"
 
@@ -270,4 +271,45 @@ void tl_runview_reply_call(struct tl_req *req, const struct tl_id *run, int pend
         tl_reply_err(req, err, NULL);
     else if (!ended)
         tl_reply_json(req, pending, call_view(record));
+}
+
+/* Appends the payload of an event, as it is. */
+static int add_payload(void *arg, uint64_t seq, const char *json, size_t len)
+{
+    struct tl_str *text = arg;
+    struct tl_arena arena TL_CLEANUP(tl_arena_clear) = {0};
+    struct tl_jtext key, value, payload = {0};
+    struct tl_jread r;
+    (void)seq;
+    tl_jread_init(&r, json, len, &arena);
+    tl_jread_object(&r);
+    while (tl_jread_key(&r, &key) && tl_jread_skip(&r, &value))
+        if (TL_JTEXT_IS(key, "payload"))
+            payload = value;
+    if (tl_jread_finish(&r, NULL) < 0 || !payload.s)
+        return TL_ECORRUPT;
+    tl_str_puts(text, ",\"result\":");
+    tl_str_add(text, payload.s, payload.len);
+    return 1;
+}
+
+void tl_runview_reply_end(struct tl_req *req, const struct tl_id *run, int pending)
+{
+    TL_AUTO_JSON json_t *record = NULL;
+    struct tl_str text = {0};
+    int err = tl_runview_record(req->srv->conf.db, req->claims.org, run, &record);
+    const char *id = tl_json_str(record, "id"), *status = tl_json_str(record, "status");
+    bool ended = tl_run_status_ended(status);
+    int64_t last = tl_json_int(record, "last_seq", 0);
+    tl_str_printf(&text, "{\"run_id\":\"%s\",\"status\":\"%s\"", id ? id : "", status ? status : "");
+    if (!err && ended)
+        err = tl_events_read(req->srv->conf.db, run, last > 0 ? (uint64_t)last - 1 : 0, add_payload, &text);
+    tl_str_puts(&text, "}");
+    size_t len = text.len;
+    if (err < 0) {
+        tl_str_clear(&text);
+        tl_reply_err(req, err, NULL);
+    } else {
+        tl_reply_text(req, ended ? 200 : pending, "application/json", tl_str_take(&text), len);
+    }
 }

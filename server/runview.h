@@ -12,6 +12,8 @@ void tl_runview_reply_record(struct tl_req *req);
 /* Answers with a capsule call: 200 where the run has ended, pending where it goes on; 404 for an unknown run, a foreign one, and one that is no capsule
  * call. Any thread. */
 void tl_runview_reply_call(struct tl_req *req, const struct tl_id *run, int pending);
+/* Answers with how a run of any kind has ended, {"run_id","status","result"}: 200; or with {"run_id","status"}, pending, where it goes on. Any thread. */
+void tl_runview_reply_end(struct tl_req *req, const struct tl_id *run, int pending);
 /* Whether org's run is known and a capsule call. 0, TL_ENOTFOUND or another error. */
 int tl_runview_find_call(struct tl_server *srv, const char *org, const char *run, struct tl_id *ret);
 bool tl_runview_ended(struct tl_server *srv, const struct tl_id *run);

@@ -17,6 +17,7 @@
 #define STATUS "{'enum':['queued','running','done','failed','cancelled']}"
 #define CANVAS_HEAD "'id':" ID ",'name':" STR ",'revision':{'type':'integer','minimum':1},'created_at':" TIME ",'updated_at':" TIME ",'node_count':" INT
 #define CANVAS_REQUIRED "'id','name','revision','created_at','updated_at','node_count'"
+#define RUN_OPTIONS "'targets':{'type':'array','items':" STR "},'async_mode':{'type':'boolean','default':true}"
 #define USAGE                                                                                                          \
     "'token_usage':{'type':'object','required':['input','output','total'],'properties':{'input':" INT ",'output':" INT \
     ",'total':" INT "}},'latency_ms':" INT ",'cost_usd_est':" NUM
@@ -51,11 +52,14 @@ const struct tl_schema tl_schemas[] = {
     {"CanvasList", LIST("CanvasHead")},
     {"Validation", "{'type':'object','required':['ok','problems'],'additionalProperties':false,'properties':{'ok':{'type':'boolean'},"
                    "'problems':{'type':'array','items':" REF("Problem") "},'omitted':" INT "}}"},
-    {"CanvasRun", "{'type':'object','additionalProperties':false,'properties':{'targets':{'type':'array','items':" STR "}}}"},
+    {"CanvasRun", "{'type':'object','additionalProperties':false,'properties':{" RUN_OPTIONS "}}"},
+    {"GraphRun", "{'type':'object','required':['graph'],'additionalProperties':false,'properties':{'graph':" REF("Graph") "," RUN_OPTIONS "}}"},
     {"Instantiate", "{'type':'object','additionalProperties':false,'properties':{'name':{'type':'string','maxLength':200},"
                     "'inputs':{'type':'object','description':'node.param: value'}}}"},
     {"Cancel", "{'type':'object','additionalProperties':false,'properties':{'reason':{'type':'string','maxLength':1000}}}"},
     {"RunStarted", "{'type':'object','required':['run_id','status'],'additionalProperties':false,'properties':{'run_id':" ID ",'status':" STATUS "}}"},
+    {"RunEnd", "{'type':'object','required':['run_id','status','result'],'additionalProperties':false,'properties':{'run_id':" ID ",'status':" STATUS
+               ",'result':" OBJ "}}"},
     {"CapsuleCall", "{'type':'object','required':['capsule_id','capsule_version'],'additionalProperties':false,'properties':{"
                     "'canvas_id':" STR ",'node_id':" STR ",'capsule_id':" STR ",'capsule_version':" STR ",'pattern_version':" STR
                     ",'inputs':" OBJ ",'params':" OBJ ",'upstream_context':" OBJ ",'async_mode':{'type':'boolean'}}}"},

@@ -2,6 +2,7 @@
 #include "server/conn.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/socket.h>
 
 static struct tl_conn *conn_of(struct tl_follower *f)
@@ -17,8 +18,15 @@ static void ask(struct tl_conn *c)
 
 static void wake(struct tl_follower *f, bool ended)
 {
+    struct tl_conn *c = conn_of(f);
+    bool more = false;
     (void)ended;
-    ask(conn_of(f));
+    if (c->blocked)
+        return; /* it reads on when it can be written to */
+    if (tl_conn_push(c, TL_STREAM_SSE, &more) < 0)
+        tl_conn_kill(c);
+    else if (more)
+        ask(c);
 }
 
 int tl_sse_begin(struct tl_conn *c)
@@ -40,21 +48,21 @@ int tl_sse_begin(struct tl_conn *c)
 
 int tl_sse_writeable(struct tl_conn *c)
 {
+    static const char sign[] = ": still here\n\n";
     struct tl_http *http = c->http;
-    struct tl_stream_batch *b = &http->batch;
-    b->pad = LWS_PRE; /* libwebsockets writes its own bytes in front of what it is given */
-    if (tl_stream_read(http->srv->conf.db, c->stream, TL_STREAM_SSE, b) < 0)
+    bool more;
+    if (c->stream->over)
         return -1;
-    if (b->n == 0 && http->now_ms - c->wrote_ms >= http->heartbeat_ms)
-        tl_str_puts(&b->text, ": still here\n\n");
-    if (b->text.len > LWS_PRE) {
-        if (lws_write(c->wsi, (unsigned char *)b->text.data + LWS_PRE, b->text.len - LWS_PRE, LWS_WRITE_HTTP) < 0)
+    if (tl_conn_push(c, TL_STREAM_SSE, &more) < 0)
+        return -1;
+    if (!more && http->now_ms - c->wrote_ms >= http->heartbeat_ms) {
+        memcpy(http->out + LWS_PRE, sign, sizeof(sign) - 1);
+        if (lws_write(c->wsi, http->out + LWS_PRE, sizeof(sign) - 1, LWS_WRITE_HTTP) < 0)
             return -1;
         c->wrote_ms = http->now_ms;
+        more = lws_partial_buffered(c->wsi);
     }
-    if (c->stream->over)
-        return -1; /* what libwebsockets still holds is flushed first */
-    if (b->n || lws_partial_buffered(c->wsi))
+    if (more)
         tl_conn_want_write(c);
     else
         tl_conn_quiet(c, true);

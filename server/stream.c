@@ -78,16 +78,9 @@ void tl_stream_free(struct tl_stream *s)
 }
 
 struct reading {
-    struct tl_stream *stream;
-    enum tl_stream_form form;
+    struct tl_stream at;
     struct tl_stream_batch *batch;
 };
-
-static void pad(struct tl_stream_batch *b)
-{
-    static const char zeros[64];
-    tl_str_add(&b->text, zeros, b->pad < sizeof(zeros) ? b->pad : sizeof(zeros));
-}
 
 /* Appends the bytes from..to of part, counted in a text in which it begins at *at; moves *at behind it. */
 static void add_window(struct tl_str *s, size_t from, size_t to, size_t *at, const char *part, size_t len)
@@ -99,51 +92,102 @@ static void add_window(struct tl_str *s, size_t from, size_t to, size_t *at, con
     *at += len;
 }
 
+/* Of a frame from the server: not masked (RFC 6455, 5.2). */
+static void add_frame_head(struct tl_str *s, size_t len, bool first, bool last)
+{
+    const char head[] = {(char)((last ? 0x80 : 0) | (first ? 1 : 0)), (char)(len < 126 ? len : 126), (char)(len >> 8),
+                         (char)len};
+    tl_str_add(s, head, len < 126 ? 2 : 4);
+}
+
+static bool full(const struct tl_stream_batch *b)
+{
+    return b->n == TL_STREAM_PIECES || b->text.len >= TL_STREAM_CHUNK;
+}
+
 static int visit(void *arg, uint64_t seq, const char *json, size_t len)
 {
     struct reading *r = arg;
     struct tl_stream_batch *b = r->batch;
-    struct tl_stream *s = r->stream;
-    size_t type_len, head_len = 0, at = 0;
+    struct tl_stream *s = &r->at;
+    size_t type_len, head_len = 0;
     const char *type = tl_event_type(json, len, &type_len);
     char head[160];
-    bool sse = r->form == TL_STREAM_SSE;
+    bool sse = b->form == TL_STREAM_SSE;
     if (sse)
         head_len = (size_t)snprintf(head, sizeof(head), "id: %llu\nevent: %.*s\ndata: ", (unsigned long long)seq,
                                     type_len < 64 ? (int)type_len : 0, type);
-    else
-        pad(b);
-    size_t whole = head_len + len + (sse ? 2 : 0), from = s->skip, room = TL_STREAM_PIECE - b->size;
-    size_t to = whole - from > room ? from + room : whole, before = b->text.len;
-    add_window(&b->text, from, to, &at, head, head_len);
-    add_window(&b->text, from, to, &at, json, len);
-    add_window(&b->text, from, to, &at, "\n\n", sse ? 2 : 0);
-    if (b->text.err)
-        return TL_ENOMEM;
-    b->pieces[b->n].at = before;
-    b->pieces[b->n].len = to - from;
-    b->pieces[b->n].first = from == 0;
-    b->pieces[b->n].last = to == whole;
-    b->n++;
-    b->size += to - from;
-    s->skip = to == whole ? 0 : to;
-    if (s->skip)
-        return 1;
-    s->cursor = seq;
-    s->over = tl_event_terminal(type, type_len);
-    return s->over || b->n == TL_STREAM_EVENTS || b->size >= TL_STREAM_CHUNK;
+    size_t whole = head_len + len + (sse ? 2 : 0), at;
+    do {
+        if (full(b))
+            return 1;
+        size_t from = s->skip, to = whole - from > TL_STREAM_PIECE ? from + TL_STREAM_PIECE : whole;
+        if (!sse)
+            add_frame_head(&b->text, to - from, from == 0, to == whole);
+        at = 0;
+        add_window(&b->text, from, to, &at, head, head_len);
+        add_window(&b->text, from, to, &at, json, len);
+        add_window(&b->text, from, to, &at, "\n\n", sse ? 2 : 0);
+        if (b->text.err)
+            return TL_ENOMEM;
+        s->skip = to == whole ? 0 : to;
+        if (!s->skip) {
+            s->cursor = seq;
+            s->over = tl_event_terminal(type, type_len);
+        }
+        b->pieces[b->n].end = b->text.len;
+        b->pieces[b->n++].after = *s;
+    } while (s->skip);
+    return s->over || full(b);
 }
 
-int tl_stream_read(struct tl_db *db, struct tl_stream *s, enum tl_stream_form form, struct tl_stream_batch *batch)
+int tl_stream_read(struct tl_db *db, const struct tl_stream *s, enum tl_stream_form form, struct tl_stream_batch *batch)
 {
-    struct reading r = {.stream = s, .form = form, .batch = batch};
-    batch->n = 0;
-    batch->size = 0;
-    batch->text.len = 0;
-    if (form == TL_STREAM_SSE)
-        pad(batch);
+    if (batch->n && batch->form == form && batch->from.cursor == s->cursor && batch->from.skip == s->skip &&
+        tl_id_equal(&batch->from.run, &s->run))
+        return 0;
+    struct reading r = {.at = *s, .batch = batch};
+    tl_stream_batch_clear(batch);
+    batch->from = *s;
+    batch->form = form;
     if (s->over)
         return 0;
     int err = tl_events_read(db, &s->run, s->cursor, visit, &r);
+    if (err < 0)
+        tl_stream_batch_clear(batch);
+    batch->all = !full(batch);
     return err < 0 ? err : 0;
+}
+
+size_t tl_stream_sent(struct tl_stream *s, const struct tl_stream_batch *batch, size_t n)
+{
+    size_t i = 0, begin = 0;
+    if (batch->n && n >= batch->pieces[batch->n - 1].end) /* as a rule */
+        i = batch->n;
+    while (i < batch->n && batch->pieces[i].end <= n)
+        begin = batch->pieces[i++].end;
+    if (i)
+        *s = batch->pieces[i - 1].after;
+    if (i == batch->n || begin == n)
+        return 0;
+    if (batch->form == TL_STREAM_SSE) {
+        s->skip += n - begin;
+        return 0;
+    }
+    *s = batch->pieces[i].after;
+    return batch->pieces[i].end - n;
+}
+
+void tl_stream_batch_clear(struct tl_stream_batch *batch)
+{
+    batch->n = 0;
+    batch->all = true;
+    batch->text.len = 0;
+    batch->text.err = 0;
+}
+
+void tl_stream_batch_release(struct tl_stream_batch *batch)
+{
+    tl_str_clear(&batch->text);
+    batch->n = 0;
 }

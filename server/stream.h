@@ -11,9 +11,9 @@
 #include <stdint.h>
 
 enum {
-    TL_STREAM_CHUNK = 16 * 1024, /* events are gathered up to this many bytes per write */
-    TL_STREAM_EVENTS = 256,      /* and up to this many events */
-    TL_STREAM_PIECE = 60 * 1024, /* a longer event is sent in pieces, so that no client makes the server hold more */
+    TL_STREAM_CHUNK = 32 * 1024, /* events are gathered up to this many bytes per write */
+    TL_STREAM_PIECES = 256,      /* and up to this many pieces */
+    TL_STREAM_PIECE = 16 * 1024, /* a longer event is sent in pieces, so that no client makes the server hold more */
 };
 
 struct tl_stream {
@@ -32,21 +32,26 @@ void tl_stream_free(struct tl_stream *s); /* NULL accepted */
 
 enum tl_stream_form { TL_STREAM_SSE, TL_STREAM_WS };
 
-/* What one read gave. */
+/* What follows a cursor, as it goes over the wire: the same bytes for every follower that stands there. */
 struct tl_stream_batch {
+    struct tl_stream from; /* the cursor */
+    enum tl_stream_form form;
     struct tl_str text;
-    size_t pad;  /* bytes left free before each piece (WS), or before the text (SSE) */
-    size_t size; /* bytes of events in text */
-    size_t n;
+    bool all; /* there was no more when it was read */
+    size_t n; /* 0: nothing */
     struct {
-        size_t at, len;
-        bool first, last; /* of its event */
-    } pieces[TL_STREAM_EVENTS];
+        size_t end;             /* in text */
+        struct tl_stream after; /* the cursor of who has had all up to here */
+    } pieces[TL_STREAM_PIECES]; /* SSE: bytes; WS: frames, each with its head */
 };
 
-/* Reads what follows the cursor, at most a chunk, but at least a piece of an event where there is one, and moves the cursor. SSE: the text from
- * pad on is ready to be sent. WS: each piece lies at pieces[i]. batch->text is emptied first; its memory is kept. */
-int tl_stream_read(struct tl_db *db, struct tl_stream *s, enum tl_stream_form form, struct tl_stream_batch *batch);
+/* Fills the batch with what follows the cursor, at most a chunk. One that begins there already is kept as it is: whoever keeps batches empties
+ * them (tl_stream_batch_clear) before it tells followers of news, as more may follow then. The cursor stays where it is. */
+int tl_stream_read(struct tl_db *db, const struct tl_stream *s, enum tl_stream_form form, struct tl_stream_batch *batch);
+/* Moves the cursor behind the first n bytes of the batch. WS: behind the frame that was begun; returns how many bytes of it must still follow. */
+size_t tl_stream_sent(struct tl_stream *s, const struct tl_stream_batch *batch, size_t n);
+void tl_stream_batch_clear(struct tl_stream_batch *batch); /* keeps its memory */
+void tl_stream_batch_release(struct tl_stream_batch *batch);
 
 /* Whether an event type ends a run. */
 bool tl_event_terminal(const char *type, size_t len);

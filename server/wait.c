@@ -11,6 +11,7 @@ struct tl_waiter {
     struct tl_waiter *prev, *next;
     struct tl_req *req; /* owned reference */
     struct tl_id run;
+    void (*reply)(struct tl_req *req, const struct tl_id *run, int pending);
     int64_t until_ms;
 };
 
@@ -33,7 +34,7 @@ static void woken(struct tl_follower *f, bool ended)
     struct tl_waiter *w = (struct tl_waiter *)f;
     if (!ended)
         return;
-    tl_runview_reply_call(w->req, &w->run, 202);
+    w->reply(w->req, &w->run, 202);
     end(w);
 }
 
@@ -56,12 +57,13 @@ static void start(void *arg)
     }
 }
 
-void tl_wait_run(struct tl_req *req, const struct tl_id *run)
+void tl_wait_run(struct tl_req *req, const struct tl_id *run, void (*reply)(struct tl_req *req, const struct tl_id *run, int pending))
 {
     struct tl_waiter *w = tl_calloc(1, sizeof(*w));
     if (w) {
         w->req = tl_req_ref(req);
         w->run = *run;
+        w->reply = reply;
     }
     if (!w || tl_http_call(req->srv->http, start, w) < 0) {
         if (w)
@@ -76,7 +78,7 @@ void tl_wait_sweep(struct tl_server *srv, int64_t now_ms)
     for (struct tl_waiter *w = srv->waiters, *next; w; w = next) {
         next = w->next;
         if (now_ms >= w->until_ms) {
-            tl_runview_reply_call(w->req, &w->run, 202);
+            w->reply(w->req, &w->run, 202);
             end(w);
         }
     }

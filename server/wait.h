@@ -4,8 +4,9 @@
 
 #include "server/state.h"
 
-/* Answers req with the run's capsule view once it has ended: 200, or 202 after the time that a call may wait. Takes a reference of req. Any thread. */
-void tl_wait_run(struct tl_req *req, const struct tl_id *run);
+/* Calls reply(req, run, 202) once the run has ended, or after the time that a call may wait: it answers 200 or, where the run goes on, 202. Takes a reference of
+ * req. Any thread. */
+void tl_wait_run(struct tl_req *req, const struct tl_id *run, void (*reply)(struct tl_req *req, const struct tl_id *run, int pending));
 /* Service thread. */
 void tl_wait_sweep(struct tl_server *srv, int64_t now_ms);
 /* Lets go of all; nothing is answered. */

@@ -103,8 +103,15 @@ int tl_ws_upgrade(struct tl_conn *c)
 
 static void wake(struct tl_follower *f, bool ended)
 {
+    struct tl_conn *c = lws_container_of(f, struct tl_conn, follower);
+    bool more = false;
     (void)ended;
-    tl_conn_want_write(lws_container_of(f, struct tl_conn, follower));
+    if (c->blocked || c->ws->leaving)
+        return;
+    if (tl_conn_push(c, TL_STREAM_WS, &more) < 0)
+        tl_conn_kill(c);
+    else if (more)
+        tl_conn_want_write(c);
 }
 
 int tl_ws_begin(struct tl_conn *c)
@@ -218,9 +225,8 @@ static int write_frame(struct tl_conn *c, const char *text, size_t len, enum lws
 
 int tl_ws_writeable(struct tl_conn *c)
 {
-    struct tl_http *http = c->http;
     struct tl_ws *ws = c->ws;
-    struct tl_stream_batch *b = &http->batch;
+    bool more;
     c->blocked = false;
     c->patience = 0;
     if (ws->leaving)
@@ -231,21 +237,14 @@ int tl_ws_writeable(struct tl_conn *c)
         if (write_frame(c, text, strlen(text), LWS_WRITE_TEXT) < 0)
             return -1;
     }
-    b->pad = LWS_PRE;
-    if (tl_stream_read(http->srv->conf.db, c->stream, TL_STREAM_WS, b) < 0)
-        return -1;
-    for (size_t i = 0; i < b->n; i++)
-        if (lws_write(c->wsi, (unsigned char *)b->text.data + b->pieces[i].at, b->pieces[i].len,
-                      (enum lws_write_protocol)lws_write_ws_flags(LWS_WRITE_TEXT, b->pieces[i].first, b->pieces[i].last)) < 0)
-            return -1;
-    if (b->n)
-        c->wrote_ms = http->now_ms;
     if (c->stream->over)
         return end(c, LWS_CLOSE_STATUS_NORMAL, "");
     if (ws->ping && write_frame(c, NULL, 0, LWS_WRITE_PING) < 0)
         return -1;
     ws->ping = false;
-    if (b->n || lws_partial_buffered(c->wsi))
+    if (tl_conn_push(c, TL_STREAM_WS, &more) < 0)
+        return -1;
+    if (more || ws->answer)
         tl_conn_want_write(c);
     return 0;
 }

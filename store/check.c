@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "store/fs.h"
+#include "store/text.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -26,6 +27,7 @@ struct check {
     enum tl_table table;
     uint8_t run[TL_ID_LEN]; /* whose events are walked */
     uint64_t seq;           /* the last one seen */
+    uint64_t results;       /* bytes of results and of the lists of their use */
     uint8_t *hashes;        /* blobs to be hashed after the snapshot has ended */
     size_t nhashes, cap;
 };
@@ -47,6 +49,11 @@ static const struct {
     [TL_TBL_RUN_LIVE] = {false, TL_ID_LEN},
     [TL_TBL_EVENT] = {false, TL_ID_LEN + U64},
     [TL_TBL_RESULT] = {true, HASH},
+    [TL_TBL_RESULT_AGE] = {false, 0},
+    [TL_TBL_DOC] = {true, HASH},
+    [TL_TBL_DOC_REF] = {true, HASH + TL_ID_LEN},
+    [TL_TBL_MARK] = {false, TL_ID_LEN + HASH},
+    [TL_TBL_HISTORY] = {true, 0},
     [TL_TBL_STEP] = {false, TL_ID_LEN + HASH},
     [TL_TBL_CANVAS] = {true, TL_ID_LEN},
     [TL_TBL_FILE] = {true, TL_ID_LEN},
@@ -246,6 +253,31 @@ static int check_blob(struct check *c, const uint8_t *hash, struct tl_bytes valu
     return 0;
 }
 
+/* Looks for a key in the list of uses that may hold it. */
+struct find_use {
+    const uint8_t *key;
+    size_t klen;
+    bool found;
+};
+
+static int find_use(void *arg, struct tl_bytes key, struct tl_bytes value)
+{
+    struct find_use *f = arg;
+    const uint8_t *keys = value.data;
+    size_t lo = 0, hi = key.len == U64 + f->klen ? value.len / HASH : 0;
+    while (lo < hi) {
+        size_t mid = (lo + hi) / 2;
+        int order = memcmp(keys + mid * HASH, f->key, HASH);
+        if (!order)
+            f->found = true;
+        if (order < 0)
+            lo = mid + 1;
+        else
+            hi = order ? mid : lo;
+    }
+    return 1;
+}
+
 /* A sealed blob without its wrap cannot be opened, a wrap without its blob opens nothing. */
 static int check_pair(struct check *c, const uint8_t *hash, enum tl_table other)
 {
@@ -269,6 +301,127 @@ static int check_capsule(struct check *c, struct tl_bytes key, struct tl_bytes v
     if (j && hex && (!tl_unhex(hex, hash, HASH) || !has(c, TL_TBL_SEALED, hash, HASH)))
         report(c, "%s: its sealed blob is missing", id);
     return 0;
+}
+
+/* The part of a key before what follows the organisation. */
+static size_t org_len(struct tl_bytes key, const uint8_t *rest)
+{
+    return (size_t)(rest - (const uint8_t *)key.data);
+}
+
+static int first_one(void *arg, struct tl_bytes key, struct tl_bytes value)
+{
+    (void)arg, (void)key, (void)value;
+    return 1;
+}
+
+/* A text has the bytes that its hash says, and somebody who holds it. */
+static int check_doc(struct check *c, struct tl_bytes key, const uint8_t *hash, struct tl_bytes text)
+{
+    char hex[TL_TEXT_HEX];
+    uint8_t is[TL_TEXT_HASH];
+    struct tl_scan holders = {.table = TL_TBL_DOC_REF, .prefix = key.data, .prefix_len = key.len};
+    tl_hex(hash, TL_TEXT_HASH, hex);
+    tl_text_hash(text.data, text.len, is);
+    if (memcmp(is, hash, sizeof(is)) != 0)
+        report(c, "%s: the text has another hash", hex);
+    int held = tl_txn_scan(c->txn, &holders, first_one, NULL);
+    if (!held)
+        report(c, "%s: nobody holds the text", hex);
+    return held < 0 ? held : 0;
+}
+
+/* The text that the record of a canvas or a run names is there and held by it. A record may hold its graph itself. */
+static void check_held(struct check *c, const char *org, size_t len, const uint8_t *id, const json_t *record)
+{
+    const char *hex = tl_json_str(record, "doc");
+    uint8_t key[TL_ORG_MAX + TL_TEXT_HASH + TL_ID_LEN];
+    struct id_text t = id_text(id);
+    if (!json_object_get(record, "doc"))
+        return;
+    if (!hex || len > TL_ORG_MAX || !tl_unhex(hex, key + len, TL_TEXT_HASH)) {
+        report(c, "%s: has no hash of a text", t.s);
+        return;
+    }
+    memcpy(key, org, len);
+    memcpy(key + len + TL_TEXT_HASH, id, TL_ID_LEN);
+    if (!has(c, TL_TBL_DOC, key, len + TL_TEXT_HASH))
+        report(c, "%s: its graph's text %s is missing", t.s, hex);
+    if (!has(c, TL_TBL_DOC_REF, key, len + TL_TEXT_HASH + TL_ID_LEN))
+        report(c, "%s: does not hold its graph's text %s", t.s, hex);
+}
+
+static int check_canvas(struct check *c, struct tl_bytes key, const uint8_t *id, struct tl_bytes value)
+{
+    TL_AUTO_JSON json_t *j = parse(c, value, "an entry");
+    if (j)
+        check_held(c, key.data, org_len(key, id), id, j);
+    return 0;
+}
+
+static int check_run_doc(struct check *c, const uint8_t *id, struct tl_bytes value)
+{
+    struct tl_bytes run;
+    TL_AUTO_JSON json_t *doc = parse(c, value, "an entry"), *record = NULL;
+    if (tl_txn_get(c->txn, TL_TBL_RUN, id, TL_ID_LEN, &run) < 0) {
+        report(c, "run %s: does not exist", id_text(id).s);
+        return 0;
+    }
+    if (doc && json_object_get(doc, "doc") && tl_json_parse(run.data, run.len, &record, NULL) == 0 &&
+        tl_json_str(record, "org"))
+        check_held(c, tl_json_str(record, "org"), strlen(tl_json_str(record, "org")) + 1, id, doc);
+    return 0;
+}
+
+/* Who holds a text still names it: a canvas, or a run. */
+static void check_ref(struct check *c, struct tl_bytes key, const uint8_t *rest)
+{
+    size_t len = org_len(key, rest);
+    uint8_t canvas[TL_ORG_MAX + TL_ID_LEN];
+    const uint8_t *id = rest + TL_TEXT_HASH;
+    if (len > TL_ORG_MAX)
+        return;
+    memcpy(canvas, key.data, len);
+    memcpy(canvas + len, id, TL_ID_LEN);
+    if (!has(c, TL_TBL_DOC, key.data, len + TL_TEXT_HASH))
+        report(c, "%s: holds a text that is missing", id_text(id).s);
+    if (!has(c, TL_TBL_CANVAS, canvas, len + TL_ID_LEN) && !has(c, TL_TBL_RUN_DOC, id, TL_ID_LEN))
+        report(c, "%s: holds a text and does not exist", id_text(id).s);
+}
+
+/* A result stands in the list of its last use; else nobody would ever remove it. */
+static void check_result(struct check *c, struct tl_bytes key, struct tl_bytes value)
+{
+    enum { STAMP = 2, NAME = U64 + TL_ORG_MAX + HASH };
+    uint8_t from[NAME];
+    struct find_use use = {.key = (const uint8_t *)key.data + key.len - HASH, .klen = key.len};
+    c->results += key.len + value.len;
+    if (value.len < STAMP + U64 || key.len > NAME - U64) {
+        report(c, "a result of %zu bytes, which is not its form", value.len);
+        return;
+    }
+    memcpy(from, (const uint8_t *)value.data + STAMP, U64);
+    memcpy(from + U64, key.data, key.len);
+    struct tl_scan scan = {.table = TL_TBL_RESULT_AGE,
+                           .prefix = from,
+                           .prefix_len = U64 + key.len - HASH,
+                           .from = from,
+                           .from_len = U64 + key.len,
+                           .reverse = true};
+    if (tl_txn_scan(c->txn, &scan, find_use, &use) < 0 || !use.found)
+        report(c, "a result is missing in the list of its last use");
+}
+
+static void check_result_age(struct check *c, struct tl_bytes key, struct tl_bytes value)
+{
+    const uint8_t *keys = value.data;
+    c->results += key.len + value.len;
+    bool ok = key.len > U64 + 1 + HASH && value.len && value.len % HASH == 0 &&
+              memchr((const uint8_t *)key.data + U64, 0, key.len - U64 - HASH);
+    for (size_t i = HASH; ok && i < value.len; i += HASH)
+        ok = memcmp(keys + i - HASH, keys + i, HASH) < 0;
+    if (!ok)
+        report(c, "a list of uses has not this table's form");
 }
 
 static int check_entry(void *arg, struct tl_bytes key, struct tl_bytes value)
@@ -295,16 +448,27 @@ static int check_entry(void *arg, struct tl_bytes key, struct tl_bytes value)
         return check_pair(c, rest, TL_TBL_SEALED);
     case TL_TBL_CAPSULE:
         return check_capsule(c, key, value);
+    case TL_TBL_DOC:
+        return check_doc(c, key, rest, value);
+    case TL_TBL_DOC_REF:
+        check_ref(c, key, rest);
+        return 0;
+    case TL_TBL_CANVAS:
+        return check_canvas(c, key, rest, value);
     case TL_TBL_RUN_DOC:
+        return check_run_doc(c, rest, value);
     case TL_TBL_RUN_LIVE:
     case TL_TBL_STEP:
+    case TL_TBL_MARK:
         if (!has(c, TL_TBL_RUN, rest, TL_ID_LEN))
             report(c, "run %s: does not exist", id_text(rest).s);
-        if (c->table != TL_TBL_RUN_DOC)
-            return 0;
-        break;
+        return 0;
     case TL_TBL_RESULT:
-    case TL_TBL_CANVAS:
+        check_result(c, key, value);
+        return 0;
+    case TL_TBL_RESULT_AGE:
+        check_result_age(c, key, value);
+        return 0;
     case TL_TBL_LOGIN:
     case TL_TBL_PATTERN:
     case TL_TBL_SHEET:
@@ -318,6 +482,17 @@ static int check_entry(void *arg, struct tl_bytes key, struct tl_bytes value)
     return 0;
 }
 
+static void check_results_count(struct check *c)
+{
+    struct tl_bytes v;
+    c->table = TL_TBL_RESULT;
+    int err = tl_txn_get(c->txn, TL_TBL_META, "results", 7, &v);
+    uint64_t counted = !err && v.len == 2 * U64 ? tl_key_u64_read(v.data) : 0;
+    if (counted != c->results)
+        report(c, "%llu bytes are counted and %llu are there", (unsigned long long)counted,
+               (unsigned long long)c->results);
+}
+
 static int walk(struct tl_txn *txn, void *arg)
 {
     struct check *c = arg;
@@ -328,6 +503,8 @@ static int walk(struct tl_txn *txn, void *arg)
         c->table = scan.table;
         err = tl_txn_scan(txn, &scan, check_entry, c);
     }
+    if (!err)
+        check_results_count(c);
     return err;
 }
 

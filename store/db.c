@@ -314,6 +314,11 @@ bool tl_db_read_only(const struct tl_db *db)
     return (db->flags & TL_DB_READ) || atomic_load(&db->failed);
 }
 
+uint64_t tl_db_generation(const struct tl_db *db, enum tl_table table)
+{
+    return atomic_load(&db->generation[table]);
+}
+
 bool tl_db_exclusive(const struct tl_db *db)
 {
     return db->flags & TL_DB_EXCLUSIVE;

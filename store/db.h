@@ -81,6 +81,10 @@ struct tl_db_stat {
 };
 int tl_db_stat(struct tl_db *db, struct tl_db_stat *ret);
 
+/* How many commits have changed a table since the database was opened: what was made from it is made from the same as long as this number is the same. It has
+ * changed by the time that a change is acknowledged. */
+uint64_t tl_db_generation(const struct tl_db *db, enum tl_table table);
+
 /* Big-endian integers for keys, so that byte order is number order. */
 static inline void tl_key_u64(uint8_t *p, uint64_t v)
 {

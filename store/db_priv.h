@@ -24,7 +24,9 @@ struct tl_txn {
     int broken;       /* sticky: an error after which the engine's transaction cannot be used, or 0 */
     uint64_t changes; /* puts and deletes so far */
     uint64_t bytes;   /* of values put so far */
+    uint64_t tables;  /* that were changed, a bit each */
 };
+_Static_assert(TL_TABLE_COUNT <= 64, "a table is a bit of tl_txn.tables");
 
 struct tl_write {
     struct tl_write *next;
@@ -57,6 +59,7 @@ struct tl_db {
     bool writer_runs;
     _Atomic int failed; /* TL_EIO or TL_EFULL after which nothing is written, or 0 */
     _Atomic uint64_t commits, writes;
+    _Atomic uint64_t generation[TL_TABLE_COUNT];
     _Atomic uint64_t commits_begun, commits_ended; /* also those that fail */
 };
 

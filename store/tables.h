@@ -13,14 +13,15 @@ enum { TL_SCHEMA_VERSION = 1, TL_ORG_MAX = 129 /* bytes of an organisation's nam
     X(TL_TBL_RUN_ORG, "run_org", "org, run id", "empty: an organisation's runs in the order they were made")           \
     X(TL_TBL_RUN_LIVE, "run_live", "run id", "empty: runs that have not ended")                                        \
     X(TL_TBL_EVENT, "event", "run id, seq u64", "JSON: a public event, whole")                                         \
-    X(TL_TBL_RESULT, "result", "org, result key (32)", "JSON: the outputs of a node (graph/result.h)")                 \
+    X(TL_TBL_RESULT, "result", "org, result key (32)", "format u8, flags u8, u64 last use, the outputs of a node (graph/result_priv.h)") \
     X(TL_TBL_DOC, "doc", "org, text's BLAKE2b-256 (32)", "the text of a graph document")                               \
+    X(TL_TBL_DOC_REF, "doc_ref", "org, text's BLAKE2b-256 (32), id", "empty: a canvas or a run that holds the text")   \
     X(TL_TBL_MARK, "mark", "run id, BLAKE2b-256 of a step (32)", "u64 ms: a node that changes something outside began") \
     X(TL_TBL_ASK, "ask", "run id, step text", "JSON: what a run asked a person, and the answer")                       \
-    X(TL_TBL_RESULT_AGE, "result_age", "u64 last use, org, result key (32)", "u64 bytes: results, least recently used first") \
+    X(TL_TBL_RESULT_AGE, "result_age", "u64 last use, org, result key (32)", "result keys (32 each) in order, from that one on: used last then, where the result says so too") \
     X(TL_TBL_HISTORY, "history", "org, op or capsule text", "JSON: what nodes of this kind took so far")               \
-    X(TL_TBL_STEP, "step", "run id, hashed step id (32)", "sealed bytes: outputs of a private step")                   \
-    X(TL_TBL_CANVAS, "canvas", "org, canvas id", "JSON: name, revision, graph, times")                                 \
+    X(TL_TBL_STEP, "step", "run id, hashed step id (32)", "u8 plain or sealed, outputs that this run alone may use again") \
+    X(TL_TBL_CANVAS, "canvas", "org, canvas id", "JSON: name, revision, times, the hash of its graph's text")           \
     X(TL_TBL_FILE, "file", "org, file id", "JSON: name, content type, bytes, sha256, created")                         \
     X(TL_TBL_BLOB, "blob", "sha256 (32)", "JSON: bytes, created; the bytes are in DIR/blobs")                          \
     X(TL_TBL_CAPSULE, "capsule", "capsule id text, NUL, version text", "JSON: public spec, digest, owner, state")      \

@@ -45,6 +45,7 @@ static int put(struct tl_txn *txn, enum tl_table table, MDB_val k, MDB_val v, un
     if (!err) {
         txn->changes++;
         txn->bytes += k.mv_size + v.mv_size;
+        txn->tables |= (uint64_t)1 << table;
     }
     return err;
 }
@@ -71,8 +72,10 @@ int tl_txn_del(struct tl_txn *txn, enum tl_table table, const void *key, size_t 
         return TL_ENOTFOUND;
     MDB_val k = val(key, len);
     int err = outcome(txn, mdb_del(txn->mdb, txn->db->dbi[table], &k, NULL));
-    if (!err)
+    if (!err) {
         txn->changes++;
+        txn->tables |= (uint64_t)1 << table;
+    }
     return err;
 }
 

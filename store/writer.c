@@ -66,6 +66,7 @@ static bool run_one(struct tl_txn *batch, struct tl_write *w, bool nested)
     if (!w->failed) {
         batch->changes += txn.changes;
         batch->bytes += txn.bytes;
+        batch->tables |= txn.tables;
     }
     return nested || !w->failed || (!txn.changes && !txn.broken);
 }
@@ -109,6 +110,9 @@ again:
         fail_for_good(db, err);
     else
         atomic_fetch_add(&db->commits, 1);
+    for (int t = 0; !err && t < TL_TABLE_COUNT; t++)
+        if (batch.tables >> t & 1)
+            atomic_fetch_add(&db->generation[t], 1);
     return err;
 }
 

@@ -13,6 +13,8 @@ struct tl_arena;
 struct tl_diag;
 struct tl_graph_env; /* graph/plan.h */
 struct tl_op_ctx; /* graph/op_ctx.h */
+struct tl_compute; /* graph/compute.h */
+struct tl_value; /* graph/value.h */
 
 enum tl_port_flags {
     TL_PORT_OUT = 1,      /* an output; otherwise an input */
@@ -104,6 +106,9 @@ struct tl_op {
     int (*prepare)(struct tl_op_ctx *); /* optional */
     int (*run)(struct tl_op_ctx *); /* 0, TL_OP_PENDING or a negative error; on an executor thread, must not block */
     void (*cleanup)(struct tl_op_ctx *); /* optional; once, after the last callback, whatever happened */
+    /* Optional, for TL_OP_PURE | TL_OP_QUICK: run() without a context (graph/compute.h). out: one per output port. Called with the run's lock held, so it takes some
+     * microseconds at most and waits for nothing. Non-zero: out is as it was, and run() is called, which says what is wrong. */
+    int (*compute)(const struct tl_compute *c, struct tl_value *out);
     void (*unshape)(struct tl_shape *shape); /* optional; with the plan's end: releases what shape() put into priv */
 };
 

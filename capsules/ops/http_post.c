@@ -111,14 +111,15 @@ static int take_answer(struct tl_op_ctx *ctx, int status, const char *body, size
     return err ? err : tl_op_output(ctx, "body", v);
 }
 
-/* The request may have taken effect. */
+/* The request may have taken effect. why: what the destination did. */
 static int unknown(struct tl_op_ctx *ctx, int err, const char *why)
 {
     const struct priv *p = tl_op_priv(ctx);
     if (p->to->honours_key)
         return tl_op_fail(ctx, err, "the destination \"%s\" %s", p->to->name, why);
-    return tl_op_fail(ctx, TL_EUNKNOWN, "the destination \"%s\" %s: whether the request took effect is not known",
-                      p->to->name, why);
+    /* The same words whatever happened: this is what a person is shown, and the answer is bound to it, also after a crash. */
+    return tl_op_fail(ctx, TL_EUNKNOWN, "whether the destination \"%s\" has carried out the request is not known",
+                      p->to->name);
 }
 
 static int judge_status(struct tl_op_ctx *ctx, int status, const char *body, size_t len)
@@ -128,6 +129,8 @@ static int judge_status(struct tl_op_ctx *ctx, int status, const char *body, siz
     snprintf(why, sizeof(why), "answered %d", status);
     if (status >= 200 && status < 300)
         return take_answer(ctx, status, body, len);
+    if (status == 429 && p->retry_after_ms > 0)
+        tl_op_retry_after(ctx, p->retry_after_ms);
     if (status == 429)
         return tl_op_fail(ctx, TL_ERATE, "the destination \"%s\" %s", p->to->name, why);
     if (status == 408 || status == 503) /* it says that it has not done it */

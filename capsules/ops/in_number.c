@@ -1,4 +1,5 @@
 /* input.number: a number typed on the canvas. */
+#include "graph/compute.h"
 #include "graph/op_ctx.h"
 
 static const struct tl_port ports[] = {
@@ -16,6 +17,12 @@ static int run(struct tl_op_ctx *ctx)
     return tl_op_output_number(ctx, "value", tl_op_param_number(ctx, "value"));
 }
 
+static int compute(const struct tl_compute *c, struct tl_value *out)
+{
+    *out = c->node->params[0];
+    return 0;
+}
+
 const struct tl_op tl_op_in_number = {
     .name = "input.number",
     .revision = 1,
@@ -25,4 +32,5 @@ const struct tl_op tl_op_in_number = {
     .ports = ports,
     .params = params,
     .run = run,
+    .compute = compute,
 };

@@ -225,6 +225,7 @@ static int run(struct tl_op_ctx *ctx)
                                  .max_tokens = (int)tl_op_param_number(ctx, "max_tokens"),
                                  .temperature = tl_op_param_number(ctx, "temperature"),
                                  .json = strcmp(tl_op_param_text(ctx, "format"), "json") == 0,
+                                 .key = tl_op_idempotency_key(ctx),
                                  .arg = ctx,
                                  .done = on_answer};
         tl_op_on_cancel(ctx, on_cancel);

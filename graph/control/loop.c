@@ -6,6 +6,7 @@
 #include "graph/cond.h"
 #include "graph/control/control.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -16,9 +17,15 @@ struct loop_def {
     uint32_t *from; /* per input of the body: the output that it takes from the iteration before, or UINT32_MAX */
 };
 
+/* An iteration may end before the call that starts it returns; whoever comes second goes on, so that quick ones are a loop and no recursion. */
+enum phase { STARTING, STARTED, ENDED };
+enum { GO_ON = 2 /* besides 0, TL_OP_PENDING and errors */ };
+
 struct loop {
     const struct loop_def *def;
     uint32_t iteration;
+    _Atomic int phase;
+    int verdict; /* of the last iteration: GO_ON, 0 or an error */
     struct tl_value *inputs; /* of the body; references */
     struct tl_value *state;  /* per output of the body, then the iteration: what the condition sees */
 };
@@ -93,13 +100,23 @@ static int shape(const struct tl_shape_req *req, struct tl_shape *ret)
 
 static void done(struct tl_op_ctx *ctx, void *arg, const struct tl_nested_result *result);
 
+/* Iterates until it has to wait for an iteration or is through. */
 static int iterate(struct tl_op_ctx *ctx, struct loop *l)
 {
-    char suffix[16];
-    snprintf(suffix, sizeof(suffix), "#%u", ++l->iteration);
-    if (tl_op_cancelled(ctx))
-        return TL_ECANCELLED;
-    return tl_op_nest(ctx, &(struct tl_nest){.plan = l->def->body.plan, .inputs = l->inputs, .suffix = suffix, .open = true, .arg = l, .done = done});
+    l->verdict = GO_ON;
+    while (l->verdict == GO_ON) {
+        char suffix[16];
+        if (tl_op_cancelled(ctx))
+            return TL_ECANCELLED;
+        snprintf(suffix, sizeof(suffix), "#%u", ++l->iteration);
+        l->phase = STARTING;
+        int err = tl_op_nest(ctx, &(struct tl_nest){.plan = l->def->body.plan, .inputs = l->inputs, .suffix = suffix, .open = true, .arg = l, .done = done});
+        if (err)
+            return err;
+        if (atomic_exchange(&l->phase, STARTED) != ENDED)
+            return TL_OP_PENDING; /* ctx may be gone */
+    }
+    return l->verdict;
 }
 
 /* Keeps what the iteration gave; what it left out stays as it was before it among the inputs, and is none in the state. */
@@ -131,31 +148,34 @@ static int emit(struct tl_op_ctx *ctx, const struct loop *l, bool converged)
     return err;
 }
 
-static void done(struct tl_op_ctx *ctx, void *arg, const struct tl_nested_result *result)
+static int judge(struct tl_op_ctx *ctx, struct loop *l, const struct tl_nested_result *result)
 {
-    struct loop *l = arg;
     double max = tl_op_param_number(ctx, "max_iter");
-    int err = 0;
-    tl_op_usage(ctx, &result->usage);
-    if (result->err) {
-        tl_op_done(ctx, tl_body_fail(ctx, "iteration", l->iteration, result));
-        return;
-    }
+    if (result->err)
+        return tl_body_fail(ctx, "iteration", l->iteration, result);
     take_state(l, result);
     bool converged = tl_cond_holds(l->def->until, l->state);
     if (!converged && l->iteration < max) {
         char message[48];
         snprintf(message, sizeof(message), "iteration %u of at most %.0f", l->iteration + 1, max);
         tl_op_progress(ctx, l->iteration / max, message);
-        err = iterate(ctx, l);
-        if (!err)
-            return; /* ctx may be gone */
-    } else if (converged || strcmp(tl_op_param_text(ctx, "on_max"), "accept") == 0) {
-        err = emit(ctx, l, converged);
-    } else {
-        err = tl_op_fail(ctx, TL_EBUDGET, "the condition did not hold after %.0f iterations", max);
+        return GO_ON;
     }
-    tl_op_done(ctx, err);
+    if (converged || strcmp(tl_op_param_text(ctx, "on_max"), "accept") == 0)
+        return emit(ctx, l, converged);
+    return tl_op_fail(ctx, TL_EBUDGET, "the condition did not hold after %.0f iterations", max);
+}
+
+static void done(struct tl_op_ctx *ctx, void *arg, const struct tl_nested_result *result)
+{
+    struct loop *l = arg;
+    tl_op_usage(ctx, &result->usage);
+    l->verdict = judge(ctx, l, result);
+    if (atomic_exchange(&l->phase, ENDED) != STARTED)
+        return;
+    int err = l->verdict == GO_ON ? iterate(ctx, l) : l->verdict;
+    if (err != TL_OP_PENDING)
+        tl_op_done(ctx, err);
 }
 
 static int run(struct tl_op_ctx *ctx)
@@ -174,8 +194,7 @@ static int run(struct tl_op_ctx *ctx)
     }
     if (!b->pure)
         tl_op_impure(ctx);
-    int err = iterate(ctx, l);
-    return err ? err : TL_OP_PENDING;
+    return iterate(ctx, l);
 }
 
 static void cleanup(struct tl_op_ctx *ctx)

@@ -7,6 +7,7 @@
 #include "graph/control/control.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -17,10 +18,14 @@ struct map_def {
     const struct tl_port *lists; /* per output of the body: the node's, a list */
 };
 
+/* A nested run may end before the call that starts it returns; whoever comes second goes on, so that quick items are a loop and no recursion. */
+enum phase { STARTING, STARTED, ENDED };
+
 struct map;
 struct item {
     struct map *map;
     size_t index;
+    _Atomic int phase;
 };
 
 /* Everything below lock is guarded by it. Each nested run that is under way is one of active; whoever makes it 0 with nothing left to start ends the node,
@@ -141,10 +146,10 @@ static int add_error(struct map *m, json_t *takes)
     return takes && json_array_insert_new(m->errors, at, takes) == 0 ? 0 : TL_ENOMEM;
 }
 
-/* The lock must be held. True where the other items are to be stopped. */
+/* The lock must be held. True where the other items are to be stopped: also where it is no fault of the item's own. */
 static bool item_failed(struct map *m, size_t index, int err, const char *node, const char *message)
 {
-    bool goes_on = m->goes_on && err != TL_ECANCELLED && err != TL_ENOMEM;
+    bool goes_on = m->goes_on && err != TL_ECANCELLED && (node || message);
     message = message ? message : tl_err_text(err);
     if (goes_on) {
         json_t *e = json_pack("{s:I,s:s,s:s}", "index", (json_int_t)index, "code", tl_err_code(err), "message", message);
@@ -205,7 +210,8 @@ static int start(struct map *m, size_t i, const char **ret_why)
     if (m->def->index != UINT32_MAX)
         inputs[m->def->index] = tl_value_number((double)i);
     snprintf(suffix, sizeof(suffix), "#%zu", i);
-    m->items[i] = (struct item){m, i};
+    m->items[i].map = m;
+    m->items[i].index = i;
     err = tl_op_nest(m->ctx, &(struct tl_nest){.plan = b->plan, .inputs = inputs, .suffix = suffix, .open = true, .arg = &m->items[i], .done = done});
     tl_value_clear(&item);
     return err;
@@ -223,6 +229,8 @@ static bool start_next(struct map *m)
         if (none)
             return false;
         int err = start(m, i, &why);
+        if (!err && atomic_exchange(&m->items[i].phase, STARTED) == ENDED)
+            continue;
         if (!err)
             return true;
         pthread_mutex_lock(&m->lock);
@@ -276,7 +284,7 @@ static void done(struct tl_op_ctx *ctx, void *arg, const struct tl_nested_result
         tl_op_nest_stop(ctx);
     else
         tl_op_progress(ctx, fraction, NULL);
-    if (!start_next(m))
+    if (atomic_exchange(&item->phase, ENDED) == STARTED && !start_next(m))
         leave(m);
 }
 

@@ -95,8 +95,10 @@ static int run_now(struct tl_op_ctx *ctx)
     struct priv *p = enter(ctx, &value);
     const struct gnode *n = gnode_of(p);
     int err = rng_chance(&w.rng, n->fail) ? op_error() : 0;
-    if (n->kind == K_SLOW)
+    if (n->kind == K_SLOW) {
         w.now_us += n->lasts_us;
+        w.busy_us += n->lasts_us;
+    }
     if (n->kind == K_CHANCE) {
         tl_op_impure(ctx);
         value = chance_value(value);
@@ -118,7 +120,7 @@ static void finish(struct pend *p)
         tl_op_fail(was.ctx, err, "attempt %u of %s", tl_op_attempt(was.ctx), tl_op_node(was.ctx)->id);
     else
         err = tl_op_output_number(was.ctx, "out", was.value);
-    sim_note("%s/%s ends: %s%s", was.run->org, was.run->graph->node[was.node].id, err ? tl_err_code(err) : "ok",
+    sim_note("run %d: %s ends: %s%s", was.run->index, was.run->graph->node[was.node].id, err ? tl_err_code(err) : "ok",
              was.told_cancel ? " (was told to)" : "");
     check_end(was.run, was.node, err, was.told_cancel, was.value);
     tl_op_done(was.ctx, err);
@@ -138,7 +140,7 @@ static void on_cancel(struct tl_op_ctx *ctx)
         sim_fail("run %d: %s is told to end and nobody asked for it", run->index, id);
     sim_note("run %d: %s is told to end", run->index, id);
     p->told_cancel = true;
-    if (!timed_out && p->err == 0 && p->due_us != INT64_MAX && !w.dying && rng_chance(&w.rng, 150))
+    if (!timed_out && p->err == 0 && p->due_us < w.now_us + CANCEL_LATE_US && !w.dying && rng_chance(&w.rng, 150))
         return; /* it ends well all the same, in its own time */
     p->err = TL_ECANCELLED;
     if (w.dying || rng_chance(&w.rng, 600)) {

@@ -93,13 +93,15 @@ enum outcome { O_NONE, O_DONE, O_FALLBACK, O_CONTINUED, O_FAILED };
 struct nstate {
     uint8_t outcome, skip; /* skip: enum resolved of check.c, once it is known */
     bool alive;            /* an attempt is under way */
-    bool committed;        /* its outputs are in a published event */
+    bool committed; /* its outputs are in a published event */
+    bool assumed;   /* its outcome is: by a kept result */
+    bool maybe;     /* its outputs of an earlier life may have been kept */
     bool has[2];
     bool unsure;          /* a person was asked, the answer is not known here */
     bool retry_by_person; /* the outside may be changed once more */
     double out[2];
     unsigned attempts, losses; /* in this life */
-    unsigned calls, life_calls;
+    unsigned calls;
     int err; /* of the last attempt that ended */
     int64_t ended_us, not_before_us, begun_us;
     int told; /* the last status in the journal: place in sim_statuses, -1: none */
@@ -125,7 +127,7 @@ struct simrun {
     int64_t last_progress_ms, last_ts_ms;
     int last_progress_life;
     bool last_was_progress, crowded; /* crowded: less than 50 ms after the one before, allowed before the end only */
-    int64_t cancel_us;               /* 0: nobody asked */
+    int64_t cancel_us, cancel_busy_us; /* when somebody asked, 0: nobody; and w.busy_us then */
     bool failing;                    /* some node failed for good */
     char terminal[16];
     struct nstate node[NODES_MAX];
@@ -155,8 +157,8 @@ enum { PENDS_MAX = 512 };
 struct world {
     uint64_t seed;
     struct rng rng;
-    bool verbose, dying;
-    int64_t now_us, end_us;
+    bool verbose, dying, crashed; /* dying: the executor closes; crashed: and nothing reaches the disk */
+    int64_t now_us, end_us, busy_us; /* busy_us: that ops had the thread, in which nothing else can happen here */
     int life;
     struct tl_db *db;
     struct tl_exec *exec;

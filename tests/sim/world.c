@@ -137,11 +137,11 @@ static void started(void *arg, int err, const struct tl_id *id)
     if (run->known && !tl_id_equal(&run->id, id))
         sim_fail("run %d has two ids", run->index);
     learn(run, id);
-    if (!err && w.dying)
+    if (!err && w.crashed)
         sim_fail("run %d is started after the crash", run->index);
     if (!err)
         run->exists = true;
-    else if (!w.dying)
+    else if (!w.crashed)
         sim_fail("run %d cannot be started: %s", run->index, tl_err_code(err));
 }
 
@@ -245,6 +245,7 @@ static void stop(bool crash)
         while (fake_pending(w.db))
             fake_commit(w.db, fake_pending(w.db), false);
     w.dying = true;
+    w.crashed = crash;
     if (crash)
         fake_crash(w.db, rng_below(&w.rng, (uint32_t)fake_pending(w.db) + 1));
     ops_let_go();
@@ -254,7 +255,7 @@ static void stop(bool crash)
         sim_fail("the executor is gone and %llu ops were not cleaned up", (unsigned long long)w.contexts);
     fake_reopen(w.db);
     check_crash();
-    w.dying = false;
+    w.dying = w.crashed = false;
     w.commit_us = INT64_MAX;
 }
 
@@ -278,8 +279,10 @@ static void cancel(struct simrun *run)
             sim_fail("run %d can be cancelled by another organisation: %s", run->index, tl_err_code(err));
     }
     int64_t before = run->cancel_us;
-    if (!before)
-        run->cancel_us = w.now_us ? w.now_us : 1; /* ops are told to end before the call returns */
+    if (!before) { /* ops are told to end before the call returns */
+        run->cancel_us = w.now_us ? w.now_us : 1;
+        run->cancel_busy_us = w.busy_us;
+    }
     int err = tl_run_cancel(w.exec, run->org, &run->id, "changed my mind");
     sim_note("run %d is cancelled: %s", run->index, err ? tl_err_code(err) : "ok");
     if (err)

@@ -199,9 +199,7 @@ static int plan_with(const struct tl_port *in, json_t *private_doc, struct tl_pl
     scope = (struct tl_cap_env){.services = &craft_services, .org = "talos", .nesting = 1};
     struct tl_graph_env env = {
         .find_op = find_private, .arg = &scope, .allow_private = true, .in = in, .out = private_out};
-    struct tl_doc *doc = NULL;
-    int err = tl_doc_parse(private_doc, &doc, diag);
-    return err ? err : tl_plan_new(doc, &env, NULL, 0, ret, diag);
+    return tl_plan_json(private_doc, &env, NULL, 0, ret, diag);
 }
 
 int craft_plan_private(const json_t *spec, json_t *private_doc, struct tl_plan **ret, struct tl_diag *diag)
@@ -265,12 +263,10 @@ static json_t *run_node(json_t *node, int *ret_err)
     struct tl_cap_env scope = {.services = &craft_services, .org = "org"};
     struct tl_graph_env env = {.find_op = find_op, .arg = &scope, .allow_private = true};
     struct tl_diag diag = {0};
-    struct tl_doc *doc = NULL;
     struct tl_plan *plan = NULL;
     json_t *graph = json_pack("{s:[o],s:[]}", "nodes", node, "edges");
     assert_non_null(graph);
-    int err = tl_doc_parse(graph, &doc, &diag);
-    err = err ? err : tl_plan_new(doc, &env, NULL, 0, &plan, &diag);
+    int err = tl_plan_json(graph, &env, NULL, 0, &plan, &diag);
     json_t *outputs = NULL;
     if (!err) {
         json_t *stored = json_pack("{s:O}", "graph", graph);

@@ -241,6 +241,7 @@ static void sx_start_exec(void)
                                 .cache_key = tl_cap_cache_key,
                                 .complete = tl_cap_complete,
                                 .notify = sx_notify,
+                                .hot_max = 1, /* results come from the table */
                                 .arg = &sx.services};
     sx.services = (struct tl_services){.db = keys_db,
                                        .keyring = keys_kr,

@@ -392,10 +392,8 @@ static void test_templates(void **state)
         struct tl_cap_env scope = {.org = "org"};
         struct tl_graph_env env = {.find_op = find_op, .arg = &scope};
         struct tl_diag diag = {0};
-        struct tl_doc *doc = NULL;
         struct tl_plan *plan = NULL;
-        no_problems(names[t], tl_doc_parse(graph, &doc, &diag), &diag);
-        no_problems(names[t], tl_plan_new(doc, &env, NULL, 0, &plan, &diag), &diag);
+        no_problems(names[t], tl_plan_json(graph, &env, NULL, 0, &plan, &diag), &diag);
         json_array_foreach(json_object_get(file, "inputs"), i, in) {
             uint32_t at = tl_plan_find(plan, tl_json_str(in, "node"));
             assert_int_not_equal(at, UINT32_MAX);

@@ -1,9 +1,11 @@
 /* The file of destinations: strict, every problem at once, secrets from files of their own and never quoted. */
 #include "base/err.h"
+#include "base/json.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "capsules/destinations.h"
 #include "capsules/secret.h"
+#include "capsules/services.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -169,6 +171,40 @@ static void secrets(void **state)
     assert_int_equal(tl_secret_read(dir, &s), TL_EINVAL);
 }
 
+static int plan(const char *graph, int nesting, struct tl_destinations *all, struct tl_diag *diag)
+{
+    struct tl_services services = {.destinations = all};
+    struct tl_cap_env scope = {.services = &services, .org = "o", .nesting = nesting};
+    const struct tl_graph_env env = {.find_op = tl_cap_find_op, .arg = &scope, .allow_private = nesting > 0};
+    TL_AUTO_JSON json_t *j = NULL;
+    struct tl_plan *made;
+    assert_int_equal(tl_json_parse(graph, strlen(graph), &j, NULL), 0);
+    int err = tl_plan_json(j, &env, NULL, 0, &made, diag);
+    tl_plan_unref(made);
+    return err;
+}
+
+/* http.post knows its destination when the graph is checked, and stands in public graphs only: whoever could be asked how a request ended does not see inside. */
+static void where_http_post_may_stand(void **state)
+{
+    (void)state;
+    static const char graph[] =
+        "{\"nodes\":[{\"id\":\"p\",\"type\":\"http.post\",\"data\":{\"params\":{\"destination\":\"a\"},\"inputs\":{"
+        "\"body\":1}}}],\"edges\":[]}";
+    struct tl_destinations *all;
+    struct tl_diag d = {0};
+    assert_int_equal(load("{\"a\":{\"url\":\"http://h/\",\"honours_idempotency_key\":true}}", &all, NULL), 0);
+    assert_int_equal(plan(graph, 0, all, NULL), 0);
+    assert_int_equal(plan(graph, 0, NULL, &d), TL_EINVAL);
+    assert_true(says(&d, "$.nodes[0].data.params.destination", "there is no destination \"a\""));
+    tl_diag_clear(&d);
+    d = (struct tl_diag){0};
+    assert_int_equal(plan(graph, 1, all, &d), TL_EINVAL);
+    assert_true(says(&d, "$.nodes[0].data", "public graph only"));
+    tl_diag_clear(&d);
+    tl_destinations_free(all);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -192,10 +228,9 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_stands_in_the_file),
-        cmocka_unit_test(every_problem_at_once),
-        cmocka_unit_test(files_that_are_none),
-        cmocka_unit_test(secrets),
+        cmocka_unit_test(what_stands_in_the_file),   cmocka_unit_test(every_problem_at_once),
+        cmocka_unit_test(files_that_are_none),       cmocka_unit_test(secrets),
+        cmocka_unit_test(where_http_post_may_stand),
     };
     return cmocka_run_group_tests_name("destinations", tests, setup, teardown);
 }

@@ -295,7 +295,8 @@ static void a_canvas_run_ends_with_the_outputs_of_its_nodes(void **state)
     assert_string_equal(tl_json_str(json_object_get(outputs, "cap"), "text"), "from the edge");
     assert_non_null(json_object_get(json_object_get(outputs, "cap"), "evidence_refs"));
     assert_non_null(json_object_get(result, "token_usage"));
-    assert_int_equal(tl_cap_check_canvas(&sx.services, "acme", g, false, &d), TL_EINVAL);
+    TL_AUTO_FREE char *text = tl_json_text(g);
+    assert_int_equal(tl_cap_check_canvas(&sx.services, "acme", text, strlen(text), false, &d), TL_EINVAL);
     assert_string_equal(d.items[0].node, "bad");
     tl_diag_clear(&d);
 }

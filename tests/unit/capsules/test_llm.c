@@ -163,7 +163,7 @@ static void ask(const char *const *answers, struct result *r)
     memset(r, 0, sizeof(*r));
     sem_init(&r->ended, 0, 0);
     struct tl_llm_req req = {
-        .system = "be \"brief\"", .prompt = "who?", .max_tokens = 7, .temperature = 0.5, .json = true, .arg = r, .done = done};
+        .system = "be \"brief\"", .prompt = "who?", .max_tokens = 7, .temperature = 0.5, .json = true, .key = "k-1", .arg = r, .done = done};
     unsigned long h;
     assert_int_equal(tl_llm_ask(llm, &req, &h), 0);
     while (sem_wait(&r->ended) < 0)
@@ -186,6 +186,7 @@ static void answers_in_every_form(void **state)
     assert_false(r.cut);
     assert_memory_equal(request, "POST /v1/chat/completions HTTP/1.1\r\n", 36);
     assert_non_null(strstr(request, "\r\nContent-Type: application/json\r\n"));
+    assert_non_null(strstr(request, "\r\nIdempotency-Key: k-1\r\n"));
     assert_null(strstr(request, "Authorization"));
     TL_AUTO_JSON json_t *j = NULL;
     const char *body = strstr(request, "\r\n\r\n") + 4;
@@ -349,10 +350,8 @@ static const struct tl_op *find_op(void *arg, const char *name)
 static int replan(void *arg, const char *org, const char *kind, json_t *graph, struct tl_plan **ret, struct tl_diag *diag)
 {
     static const struct tl_graph_env env = {.find_op = find_op, .allow_private = true};
-    struct tl_doc *doc;
     (void)arg, (void)org, (void)kind;
-    int err = tl_doc_parse(graph, &doc, diag);
-    return err ? err : tl_plan_new(doc, &env, NULL, 0, ret, diag);
+    return tl_plan_json(graph, &env, NULL, 0, ret, diag);
 }
 
 static void notify(void *arg, const struct tl_id *run, uint64_t seq, bool over)

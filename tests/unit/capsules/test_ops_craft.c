@@ -356,10 +356,8 @@ static void test_clip(void **state)
     struct tl_graph_env env = {.find_op = tl_cap_find_op, .arg = &scope};
     TL_AUTO_JSON json_t *graph = json_pack("{s:[{s:s,s:s,s:{s:{s:s}}}],s:[]}", "nodes", "id", "n", "type", "input.clip",
                                            "data", "params", "file", video, "edges");
-    struct tl_doc *doc = NULL;
     struct tl_plan *plan = NULL;
-    assert_int_equal(tl_doc_parse(graph, &doc, NULL), 0);
-    assert_int_equal(tl_plan_new(doc, &env, NULL, 0, &plan, NULL), 0);
+    assert_int_equal(tl_plan_json(graph, &env, NULL, 0, &plan, NULL), 0);
     assert_string_equal(plan->nodes[0].shape->identity, sha);
     tl_plan_unref(plan);
 }

@@ -12,9 +12,11 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Ops that need a worker, a file or a sealed capsule: tests/golden/media.test.mjs. */
-static const char *const elsewhere[] = {"capsule",    "input.clip",  "media.analyze",
-                                        "media.look", "media.probe", "media.sheet"};
+/* Ops that need a worker, a file or a sealed capsule: tests/golden/media.test.mjs; those of graph/control/: tests/unit/graph;
+ * http.post: tests/crash/outside.test.mjs. */
+static const char *const elsewhere[] = {"capsule", "input.clip", "media.analyze", "media.look", "media.probe", "media.sheet",
+                                        "gate",    "http.post",  "loop",          "map",        "merge",       "subgraph",
+                                        "switch"};
 
 static bool writing(void)
 {

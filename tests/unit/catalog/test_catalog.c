@@ -124,7 +124,8 @@ static void templates_are_public_graphs_that_hold(void **state)
         assert_null(strstr(text, "private-dag"));
         /* Valid but for the files that a person still has to give. */
         struct tl_diag diag = {0};
-        tl_cap_check_canvas(&services, "acme", json_object_get(whole, "graph"), false, &diag);
+        TL_AUTO_FREE char *graph = tl_json_text(json_object_get(whole, "graph"));
+        tl_cap_check_canvas(&services, "acme", graph, strlen(graph), false, &diag);
         for (size_t k = 0; k < diag.count; k++)
             if (!strstr(diag.items[k].message, "required"))
                 fail_msg("%s: %s %s", tl_json_str(t, "id"), diag.items[k].path, diag.items[k].message);

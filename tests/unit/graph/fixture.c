@@ -1,8 +1,10 @@
 #include "tests/unit/graph/fixture.h"
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/hash.h"
 #include "base/json.h"
+#include "graph/control/control.h"
 #include "graph/op_ctx.h"
 
 #include <ftw.h>
@@ -104,6 +106,19 @@ static const struct tl_op op_impure = {.name = "impure",
                                        .params = number_params,
                                        .run = run_impure};
 
+/* Asks somebody else: x + 1. */
+static int run_remote(struct tl_op_ctx *ctx)
+{
+    pthread_mutex_lock(&fx.lock);
+    fx.remote_calls++;
+    pthread_mutex_unlock(&fx.lock);
+    tl_op_usage(ctx, &(struct tl_usage){.tokens_in = 10, .tokens_out = 1});
+    return tl_op_output_number(ctx, "y", tl_op_input_number(ctx, "x", 0) + 1);
+}
+static const struct tl_port remote_ports[] = {{"x", TL_T_NUMBER, 0, NULL}, {"y", TL_T_NUMBER, TL_PORT_OUT, NULL}, {0}};
+static const struct tl_op op_remote = {
+    .name = "remote", .revision = 1, .flags = TL_OP_NET, .ports = remote_ports, .run = run_remote};
+
 static int run_upstream(struct tl_op_ctx *ctx)
 {
     return tl_op_output_json(ctx, "seen", tl_op_upstream(ctx, tl_op_param_bool(ctx, "sequential")));
@@ -173,7 +188,7 @@ static const struct tl_op op_hidden = {.name = "hidden",
                                        .run = run_number};
 
 static const struct tl_op *const ops[] = {&op_number, &op_add,      &op_total, &op_fail, &op_hold,
-                                          &op_impure, &op_upstream, &op_nest,  &op_clip, &op_hidden};
+                                          &op_impure, &op_upstream, &op_nest,  &op_clip, &op_hidden, &op_remote};
 
 const struct tl_op *fx_find_op(void *arg, const char *name)
 {
@@ -181,6 +196,11 @@ const struct tl_op *fx_find_op(void *arg, const char *name)
     for (size_t i = 0; i < sizeof(ops) / sizeof(ops[0]); i++)
         if (strcmp(ops[i]->name, name) == 0)
             return ops[i];
+    size_t n;
+    const struct tl_op *const *control = tl_control_ops(&n);
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(control[i]->name, name) == 0)
+            return control[i];
     return NULL;
 }
 
@@ -216,10 +236,46 @@ static int complete(void *arg, const struct tl_run *run, struct tl_str *payload)
     return 0;
 }
 
+static int64_t wall_ms(void *arg)
+{
+    (void)arg;
+    return tl_now_ms() + fx.ahead_ms;
+}
+
+static int64_t mono_us(void *arg)
+{
+    (void)arg;
+    return tl_mono_us() + 1000 * fx.ahead_ms;
+}
+
+static int nothing(struct tl_txn *txn, void *arg)
+{
+    (void)txn;
+    (void)arg;
+    return 0;
+}
+
+/* What a commit sets off is seen after the next one; a commit that it submits, after the one behind that. */
+void fx_drive(void)
+{
+    for (int calm = 0; calm < 4; calm++) {
+        while (tl_exec_step(fx.exec))
+            calm = 0;
+        assert_int_equal(tl_db_update(fx.db, nothing, NULL), 0);
+    }
+}
+
 void fx_restart(void)
 {
     assert_int_equal(tl_db_open(fx.dir, TL_DB_CREATE, &fx.db), 0);
-    struct tl_exec_conf conf = {.threads = 2, .db = fx.db, .replan = replan, .complete = complete, .notify = notify};
+    struct tl_exec_conf conf = fx.conf;
+    conf.threads = 2;
+    conf.manual = fx.manual;
+    conf.env = (struct tl_exec_env){.wall_ms = wall_ms, .mono_us = mono_us};
+    conf.db = fx.db;
+    conf.replan = replan;
+    conf.complete = complete;
+    conf.notify = notify;
     assert_int_equal(tl_exec_new(&conf, &fx.exec), 0);
 }
 

@@ -14,14 +14,18 @@
 
 struct fx {
     char dir[64];
+    struct tl_exec_conf conf; /* what fx_restart starts from */
     struct tl_db *db;
     struct tl_exec *exec;
     pthread_mutex_t lock;
     pthread_cond_t cond;
     uint64_t seen;          /* last seq published, of any run */
     int ended;              /* runs whose last event was published */
-    int calls;              /* times that the ops "add" and "count" ran */
+    int calls;              /* times that the ops "add" and "impure" ran */
+    int remote_calls;       /* and "remote" */
     struct tl_op_ctx *held; /* the context that "hold" waits with */
+    bool manual;                 /* set between fx_crash and fx_restart: an executor without threads, driven by fx_drive */
+    _Atomic int64_t ahead_ms;    /* how far the executor's clock is ahead of the machine's */
 };
 extern struct fx fx;
 
@@ -32,6 +36,8 @@ void fx_open(void);    /* a fresh directory, store and executor */
 void fx_restart(void); /* the same directory, opened again, as after a crash */
 void fx_crash(void);   /* closes executor and store; runs stay as the store has them */
 void fx_close(void);
+/* With a manual executor: works until nothing more is due and nothing is under way in the store. */
+void fx_drive(void);
 
 json_t *fx_json(const char *text);
 /* Plans a document; asserts that it has no problems. */

@@ -154,7 +154,7 @@ static void test_admin_and_literals(void **state)
                            "{\"id\":\"a\",\"type\":\"add\",\"data\":{\"inputs\":{\"a\":5}}}],\"edges\":[]}",
                            &d, true, NULL, &plan),
                      0);
-    assert_int_equal(plan->nodes[1].in[0].literal.type, TL_T_NUMBER);
+    assert_int_equal(plan->nodes[1].in[0].literal->type, TL_T_NUMBER);
     assert_true(plan->nodes[0].params[1].boolean);
     tl_plan_unref(plan);
     /* A hash is no right to a blob. */

@@ -1,4 +1,5 @@
-/* The small parts: ranges, entity tags, forms, names and types of files, routes, followers, the description. */
+/* The small parts: ranges, entity tags, forms, names and types of files, routes, followers, poll, the description. */
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/hash.h"
 #include "base/mem.h"
@@ -8,13 +9,17 @@
 #include "server/follow.h"
 #include "server/multipart.h"
 #include "server/openapi.h"
+#include "server/poll.h"
 #include "server/range.h"
 #include "server/route.h"
 
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -323,12 +328,168 @@ static void followers(void **state)
     tl_follows_free(all);
 }
 
+/* A walk that takes long is interrupted, and goes on where it was whoever has left or come meanwhile. */
+static void heard_slowly(struct tl_follower *f, bool ended)
+{
+    int64_t until = tl_mono_us() + 20000;
+    struct listener *l = (struct listener *)f;
+    if (l->leave)
+        while (tl_mono_us() < until)
+            ;
+    l->woken++;
+    l->ended |= ended;
+}
+
+static void long_walks_are_interrupted(void **state)
+{
+    (void)state;
+    enum { N = 200 };
+    struct tl_follows *all = tl_follows_new();
+    struct tl_id run = tl_id_new(), other = tl_id_new();
+    static struct listener l[N + 2];
+    for (int i = 0; i < N + 2; i++)
+        l[i] = (struct listener){.all = all, .f.wake = heard_slowly};
+    for (int i = 0; i < N; i++)
+        assert_int_equal(tl_follow_add(all, &l[i].f, &run), 0);
+    assert_int_equal(tl_follow_add(all, &l[N].f, &other), 0);
+    l[N - 1].leave = true; /* the first to be woken takes long */
+    assert_true(tl_follow_notify(all, &run, false));
+    assert_true(tl_follow_dispatch(all));
+    int woken = 0;
+    for (int i = 0; i < N; i++)
+        woken += l[i].woken;
+    assert_true(woken > 0 && woken < N);
+    l[N - 1].leave = false;
+    /* Who would be next leaves, another comes; there is more news of both runs. */
+    int next = N - 1 - woken;
+    assert_int_equal(l[next].woken, 0);
+    tl_follow_remove(all, &l[next].f);
+    assert_int_equal(tl_follow_add(all, &l[N + 1].f, &run), 0);
+    assert_true(tl_follow_notify(all, &other, false));
+    tl_follow_notify(all, &run, true);
+    while (tl_follow_dispatch(all))
+        ;
+    for (int i = 0; i < N; i++) {
+        assert_int_equal(l[i].woken, i == next ? 0 : 2);
+        assert_int_equal(l[i].ended, i != next);
+    }
+    assert_int_equal(l[N].woken, 1);
+    assert_int_equal(l[N + 1].woken, 1);
+    /* All leave in the middle of a walk. */
+    l[N + 1].leave = true;
+    assert_true(tl_follow_notify(all, &run, false));
+    assert_true(tl_follow_dispatch(all));
+    for (int i = 0; i < N + 2; i++)
+        tl_follow_remove(all, &l[i].f);
+    assert_false(tl_follow_dispatch(all));
+    assert_int_equal(tl_follow_count(all), 0);
+    assert_false(tl_follow_notify(all, &run, false));
+    tl_follows_free(all);
+}
+
+/* ---- poll ---- */
+
+enum { PIPES = 100 };
+
+static void pair(int fds[2])
+{
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+}
+
+/* Which of the files is ready, and only that; -1: none. */
+static int ready_one(struct pollfd *fds, short *ret)
+{
+    int at = -1, n = poll(fds, PIPES, 0);
+    for (int i = 0; i < PIPES; i++)
+        if (fds[i].revents) {
+            assert_int_equal(at, -1);
+            at = i;
+            *ret = fds[i].revents;
+        }
+    assert_int_equal(n, at >= 0);
+    return at;
+}
+
+static void poll_asks_epoll(void **state)
+{
+    (void)state;
+    static struct pollfd fds[PIPES], other[PIPES];
+    static int ends[PIPES][2];
+    short what = 0;
+    struct tl_poll *p = tl_poll_new();
+    assert_non_null(p);
+    for (int i = 0; i < PIPES; i++) {
+        pair(ends[i]);
+        fds[i] = (struct pollfd){.fd = ends[i][0], .events = POLLIN, .revents = POLLIN};
+    }
+    tl_poll_use(p);
+    assert_int_equal(ready_one(fds, &what), -1);
+    assert_int_equal(write(ends[70][1], "x", 1), 1);
+    assert_int_equal(ready_one(fds, &what), 70);
+    assert_int_equal(what, POLLIN);
+    assert_int_equal(ready_one(fds, &what), 70); /* until it is read */
+    fds[70].events = 0;
+    assert_int_equal(ready_one(fds, &what), -1);
+    fds[3].events |= POLLOUT;
+    assert_int_equal(ready_one(fds, &what), 3);
+    assert_int_equal(what, POLLOUT);
+    fds[3].events = POLLIN;
+    /* Places change, as when one of them goes away. */
+    struct pollfd moved = fds[70];
+    fds[70] = fds[5];
+    fds[5] = moved;
+    fds[5].events = POLLIN;
+    assert_int_equal(ready_one(fds, &what), 5);
+    fds[5].fd = -1;
+    assert_int_equal(ready_one(fds, &what), -1); /* it is not asked for */
+    fds[5].fd = moved.fd;
+    assert_int_equal(ready_one(fds, &what), 5);
+    /* Another array is libc's. */
+    memcpy(other, fds, sizeof(other));
+    other[9].events = POLLOUT;
+    other[5].fd = -1;
+    assert_int_equal(poll(other, PIPES, 0), 1);
+    assert_int_equal(other[9].revents, POLLOUT);
+    assert_int_equal(ready_one(fds, &what), 5);
+    char byte;
+    assert_int_equal(read(moved.fd, &byte, 1), 1);
+    assert_int_equal(ready_one(fds, &what), -1);
+    /* Another file under the same number; it lies at 70 now. */
+    int number = ends[5][0], again[2];
+    close(ends[5][0]);
+    close(ends[5][1]);
+    pair(again);
+    if (again[0] != number) {
+        assert_int_equal(dup2(again[0], number), number);
+        close(again[0]);
+    }
+    tl_poll_renewed(p, number);
+    tl_poll_renewed(p, 1000000);
+    tl_poll_renewed(NULL, 0);
+    ends[5][0] = number;
+    ends[5][1] = again[1];
+    assert_int_equal(ready_one(fds, &what), -1);
+    assert_int_equal(write(again[1], "x", 1), 1);
+    assert_int_equal(ready_one(fds, &what), 70);
+    fds[70].events = 0;
+    assert_int_equal(ready_one(fds, &what), -1);
+    assert_int_equal(shutdown(again[1], SHUT_RDWR), 0);
+    assert_int_equal(ready_one(fds, &what), 70); /* an end is told unasked */
+    assert_true(what & POLLHUP);
+    tl_poll_use(NULL);
+    tl_poll_free(p);
+    for (int i = 0; i < PIPES; i++) {
+        close(ends[i][0]);
+        close(ends[i][1]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ranges),           cmocka_unit_test(etags),            cmocka_unit_test(names_and_types),          cmocka_unit_test(forms_in_every_cut),
         cmocka_unit_test(forms_that_are_none), cmocka_unit_test(routes_are_found), cmocka_unit_test(routes_are_sound), cmocka_unit_test(the_description_is_whole),
-        cmocka_unit_test(followers),
+        cmocka_unit_test(followers), cmocka_unit_test(long_walks_are_interrupted), cmocka_unit_test(poll_asks_epoll),
     };
     if (tl_hash_init() < 0)
         return 1;

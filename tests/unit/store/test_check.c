@@ -78,6 +78,28 @@ static char *event(const char *id, int seq)
 
 static const char file_ok[] = "{\"name\":\"a\",\"bytes\":3,\"sha256\":\"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"}";
 
+/* A result that was used at the time "20260101", the list of what was used then, and the count of both. */
+static const char result_ok[] = "2-20260101 and so on";
+enum { USES_KEY = 8 + 5 + 32, RESULT_KEY = 5 + 32 };
+
+static int put_uses(struct tl_txn *txn, void *arg)
+{
+    uint8_t k[USES_KEY] = "20260101acme", meta[16] = {0};
+    (void)arg;
+    assert_true(tl_unhex(abc, k + 8 + 5, 32));
+    tl_key_u64(meta, RESULT_KEY + strlen(result_ok) + USES_KEY + 32);
+    int err = tl_txn_put(txn, TL_TBL_META, "results", 7, meta, sizeof(meta));
+    return err ? err : tl_txn_put(txn, TL_TBL_RESULT_AGE, k, sizeof(k), k + 8 + 5, 32);
+}
+
+static int put_no_uses(struct tl_txn *txn, void *arg)
+{
+    uint8_t k[USES_KEY] = "20260101acme", other[32] = {1};
+    (void)arg;
+    assert_true(tl_unhex(abc, k + 8 + 5, 32));
+    return tl_txn_put(txn, TL_TBL_RESULT_AGE, k, sizeof(k), other, 32);
+}
+
 /* A directory in which all is well. */
 static int setup(void **state)
 {
@@ -102,7 +124,8 @@ static int setup(void **state)
     put(key(TL_TBL_FILE, "acme", done_run, 0), file_ok);
     put(key(TL_TBL_SEALED, NULL, abc, 0), "bytes");
     put(key(TL_TBL_WRAP, NULL, abc, 0), "bytes");
-    put(key(TL_TBL_RESULT, "acme", abc, 0), "{}");
+    put(key(TL_TBL_RESULT, "acme", abc, 0), result_ok);
+    assert_int_equal(tl_db_update(db, put_uses, NULL), 0);
     struct entry capsule = {.table = TL_TBL_CAPSULE, .key = "auteur.x\0001.0.0", .len = 14};
     put(capsule, "{\"digest\":\"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"}");
     return 0;
@@ -139,7 +162,7 @@ static void well(void **state)
     assert_int_equal(tl_db_check(db, tmp_path("data"), true, NULL, NULL, &counts), 0);
     assert_int_equal(counts.blobs, 1);
     assert_int_equal(counts.bytes, 3);
-    assert_int_equal(counts.entries, 1 + 2 + 2 + 1 + 1 + 4 + 1 + 1 + 1 + 1 + 1 + 1);
+    assert_int_equal(counts.entries, 1 + 2 + 2 + 1 + 1 + 4 + 1 + 1 + 1 + 1 + 1 + 1 + 2);
 }
 
 /* Does one thing wrong, wants it said, puts it right again. */
@@ -204,6 +227,18 @@ static void every_broken_promise(void **state)
     wrong(e, NULL, "no entry in sealed");
     assert_non_null(strstr(said, "auteur.x: its sealed blob is missing"));
     put(e, "bytes");
+    e = key(TL_TBL_RESULT, "acme", abc, 0);
+    wrong(e, "{}", "not its form");
+    wrong(e, "2-20260102 and so on", "missing in the list");
+    wrong(e, "2-20260101 and so on, longer", "bytes are counted");
+    put(e, result_ok);
+    assert_int_equal(tl_db_update(db, put_no_uses, NULL), 0);
+    assert_int_equal(problems(false), 1);
+    assert_non_null(strstr(said, "missing in the list"));
+    assert_int_equal(tl_db_update(db, put_uses, NULL), 0);
+    e = (struct entry){.table = TL_TBL_RESULT_AGE, .key = "2026", .len = 4};
+    wrong(e, "x", "has not this table's form");
+    put(e, NULL);
     e = (struct entry){.table = TL_TBL_RESULT, .key = "acme", .len = 9};
     wrong(e, "{}", "not this table's form");
     put(e, NULL);

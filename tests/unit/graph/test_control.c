@@ -1,0 +1,456 @@
+/* Graphs within nodes: map, loop, subgraph, switch and merge; what is checked, and what runs. */
+#include "tests/unit/graph/fixture.h"
+
+#include "base/err.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "graph/control/control.h"
+#include "graph/op_ctx.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define N(id, type, data) "{\"id\":\"" id "\",\"type\":\"" type "\",\"data\":{" data "}}"
+#define E(from, out, to, in) "{\"source\":\"" from "\",\"sourceHandle\":\"" out "\",\"target\":\"" to "\",\"targetHandle\":\"" in "\"}"
+#define G(nodes, edges) "{\"nodes\":[" nodes "],\"edges\":[" edges "]}"
+#define IN(id) N(id, "graph.input", "")
+#define OUT(id) N(id, "graph.output", "")
+#define NUMBER(id, v) N(id, "number", "\"params\":{\"value\":" v "}")
+
+/* item + 1 → y */
+#define PLUS_ONE G(IN("i") "," N("grade", "add", "\"inputs\":{\"b\":1}") "," OUT("o"), E("i", "item", "grade", "a") "," E("grade", "sum", "o", "y"))
+#define ITEM_PORTS "\"ports\":{\"in\":[{\"name\":\"item\",\"type\":\"number\"}],\"out\":[{\"name\":\"y\",\"type\":\"number\"}]}"
+
+static int set_up(void **state)
+{
+    (void)state;
+    fx_open();
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    fx_close();
+    return 0;
+}
+
+static struct tl_id run(const char *graph)
+{
+    int before = fx.ended;
+    struct tl_id id = fx_start(graph);
+    fx_wait_ended(before + 1);
+    return id;
+}
+
+static void assert_json(const json_t *j, const char *text)
+{
+    TL_AUTO_FREE char *is = j ? tl_json_canonical(j) : tl_strdup("nothing");
+    assert_string_equal(is, text);
+}
+
+static void assert_output(const struct tl_id *id, const char *node, const char *port, const char *text)
+{
+    TL_AUTO_JSON json_t *events = fx_events(id);
+    assert_json(fx_output(events, node, port), text);
+}
+
+static const char *status(const json_t *record, const char *node)
+{
+    const char *s = tl_json_str(json_object_get(json_object_get(record, "nodes"), node), "status");
+    return s ? s : "";
+}
+
+static void assert_failed(const struct tl_id *id, const char *code, const char *message)
+{
+    TL_AUTO_JSON json_t *record = fx_record(id);
+    assert_string_equal(tl_json_str(record, "status"), "failed");
+    const json_t *error = json_object_get(json_object_get(record, "result"), "error");
+    assert_string_equal(tl_json_str(error, "code"), code);
+    assert_string_equal(tl_json_str(error, "message"), message);
+}
+
+/* ---- checks ---- */
+
+static void assert_problems(const char *graph, const char *const *expected)
+{
+    TL_AUTO_JSON json_t *j = fx_json(graph);
+    struct tl_plan *plan = NULL;
+    struct tl_diag diag = {0};
+    assert_int_equal(tl_plan_json(j, &fx_env, NULL, 0, &plan, &diag), TL_EINVAL);
+    assert_null(plan);
+    size_t n = 0;
+    for (; expected[n]; n++) {
+        char line[512] = "";
+        for (size_t i = 0; i < diag.count; i++) {
+            snprintf(line, sizeof(line), "%s %s %s", diag.items[i].node ? diag.items[i].node : "-", diag.items[i].path, diag.items[i].message);
+            if (strcmp(line, expected[n]) == 0)
+                break;
+            line[0] = 0;
+        }
+        if (!*line) {
+            for (size_t i = 0; i < diag.count; i++)
+                print_error("%s %s %s\n", diag.items[i].node, diag.items[i].path, diag.items[i].message);
+            fail_msg("not told: %s", expected[n]);
+        }
+    }
+    assert_int_equal(diag.count, n);
+    tl_diag_clear(&diag);
+}
+
+/* What is wrong inside, at any depth, is told with what is wrong outside. */
+static void test_problems(void **state)
+{
+    static const char inner[] = "\"graph\":{\"nodes\":[{\"id\":\"bad\",\"type\":\"nothing\"},{\"id\":\"o\",\"type\":\"graph.output\"}],\"edges\":[]}";
+    static const char *const expected[] = {
+        "m/s/bad $.nodes[0].data.graph.nodes[1].data.graph.nodes[0] unknown node type \"nothing\"",
+        "m/grade $.nodes[0].data.graph.nodes[0] the input \"a\" (number) is required: connect it or give it a value",
+        "m $.nodes[0].data.params.on_item_error on_item_error must be one of \"fail\", \"continue\"",
+        "u $.nodes[1] unknown node type \"also.nothing\"",
+        "m $.nodes[0] the input \"items\" (json) is required: connect it or give it a value",
+        NULL};
+    char graph[2000];
+    (void)state;
+    snprintf(graph, sizeof(graph),
+             "{\"nodes\":[{\"id\":\"m\",\"type\":\"map\",\"data\":{\"params\":{\"on_item_error\":\"never\"}," ITEM_PORTS
+             ",\"graph\":{\"nodes\":[{\"id\":\"grade\",\"type\":\"add\"},{\"id\":\"s\",\"type\":\"subgraph\",\"data\":{\"ports\":{\"out\":[{\"name\":\"v\",\"type\":\"any\"}]},%s}},"
+             "{\"id\":\"o\",\"type\":\"graph.output\"}],\"edges\":[]}}},{\"id\":\"u\",\"type\":\"also.nothing\"}],\"edges\":[]}",
+             inner);
+    assert_problems(graph, expected);
+}
+
+static void test_port_problems(void **state)
+{
+    static const char *const expected[] = {
+        "a $.nodes[0].data.ports.in[0] a port needs a name: 1 to 64 letters, digits and _, not a digit first",
+        "a $.nodes[0].data.ports.in[1] a port needs a type: any, string, number, boolean, float[], string[], json, video, image, audio or file",
+        "a $.nodes[0].data.ports.out[1] the name \"y\" is used by another port too",
+        "a $.nodes[0].data.ports.out[2] an output is never required",
+        "a $.nodes[0].data.ports.extra unknown field \"extra\"",
+        "b $.nodes[1].data.graph is required: the graph {\"nodes\",\"edges\"} that this node runs",
+        "c $.nodes[2].data.ports.in a map's body takes an input \"item\"",
+        "d $.nodes[3].data.ports.in a list holds no media, so \"item\" cannot be video",
+        "e $.nodes[4].data.ports the name \"converged\" is the node's own",
+        "e $.nodes[4].data.params.until the condition cannot be read: column 1: there is no \"z\" here, only converged, iteration",
+        "f $.nodes[5].data.graph needs a graph.output node, for the node has outputs",
+        "g $.nodes[6].data.cases[0].when the condition cannot be read: column 7: expected a value or a path, found the end",
+        "g $.nodes[6].data.cases[1] the name \"else\" is used by another output too",
+        "h $.nodes[7].data.ports \"x\" goes out as string and cannot come in again as number",
+        NULL};
+    (void)state;
+    assert_problems(
+        G(N("a", "subgraph", "\"ports\":{\"extra\":1,\"in\":[{\"name\":\"9\",\"type\":\"any\"},{\"name\":\"x\",\"type\":\"text\"}],"
+            "\"out\":[{\"name\":\"y\",\"type\":\"any\"},{\"name\":\"y\",\"type\":\"any\"},{\"name\":\"z\",\"type\":\"any\",\"required\":true}]}") ","
+          N("b", "subgraph", "") "," N("c", "map", "\"graph\":" G("", "") ",\"inputs\":{\"items\":[]}") ","
+          N("d", "map", "\"ports\":{\"in\":[{\"name\":\"item\",\"type\":\"video\"}]},\"graph\":" G("", "") ",\"inputs\":{\"items\":[]}") ","
+          N("e", "loop", "\"params\":{\"until\":\"z\"},\"ports\":{\"out\":[{\"name\":\"converged\",\"type\":\"any\"}]},\"graph\":" G(OUT("o"), "")) ","
+          N("f", "subgraph", "\"ports\":{\"out\":[{\"name\":\"y\",\"type\":\"any\"}]},\"graph\":" G("", "")) ","
+          N("g", "switch", "\"inputs\":{\"value\":1},\"cases\":[{\"name\":\"p\",\"when\":\"value>\"},{\"name\":\"else\",\"when\":\"value\"}]") ","
+          N("h", "loop", "\"params\":{\"until\":\"x == ''\"},\"ports\":{\"in\":[{\"name\":\"x\",\"type\":\"number\"}],\"out\":[{\"name\":\"x\",\"type\":\"string\"}]},\"graph\":" G(OUT("o"), "")),
+          ""),
+        expected);
+}
+
+static void nested(struct tl_str *s, int depth)
+{
+    if (depth == 0) {
+        tl_str_puts(s, "{\"nodes\":[],\"edges\":[]}");
+        return;
+    }
+    tl_str_puts(s, "{\"nodes\":[{\"id\":\"s\",\"type\":\"subgraph\",\"data\":{\"graph\":");
+    nested(s, depth - 1);
+    tl_str_puts(s, "}}],\"edges\":[]}");
+}
+
+static void test_nesting(void **state)
+{
+    struct tl_str deep = {0}, deeper = {0};
+    static const char *const expected[] = {
+        "s/s/s/s/s/s/s/s/s $.nodes[0].data.graph.nodes[0].data.graph.nodes[0].data.graph.nodes[0].data.graph.nodes[0].data.graph.nodes[0].data.graph.nodes[0].data.graph"
+        ".nodes[0].data.graph.nodes[0].data.graph graphs are nested deeper than 8",
+        NULL};
+    (void)state;
+    nested(&deep, TL_GRAPH_MAX_NESTING);
+    nested(&deeper, TL_GRAPH_MAX_NESTING + 1);
+    struct tl_id id = run(deep.data);
+    TL_AUTO_JSON json_t *record = fx_record(&id);
+    assert_string_equal(tl_json_str(record, "status"), "done");
+    assert_problems(deeper.data, expected);
+    tl_str_clear(&deep);
+    tl_str_clear(&deeper);
+}
+
+/* ---- map ---- */
+
+static void test_map(void **state)
+{
+    (void)state;
+    struct tl_id id = run(G(N("m", "map", "\"inputs\":{\"items\":[3,1,2]}," ITEM_PORTS ",\"graph\":" PLUS_ONE), ""));
+    assert_output(&id, "m", "y", "[4,2,3]");
+    assert_output(&id, "m", "errors", "[]");
+    assert_output(&id, "m#0/grade", "sum", "4");
+    assert_output(&id, "m#2/grade", "sum", "3");
+    TL_AUTO_JSON json_t *record = fx_record(&id);
+    assert_string_equal(status(record, "m#1/grade"), "done");
+    id = run(G(N("m", "map", "\"inputs\":{\"items\":[]}," ITEM_PORTS ",\"graph\":" PLUS_ONE), ""));
+    assert_output(&id, "m", "y", "[]");
+}
+
+/* Further inputs go to every item, with its index. The list of numbers is a float[] and goes where one is wanted. */
+static void test_map_inputs(void **state)
+{
+    (void)state;
+    struct tl_id id = run(G(NUMBER("n", "10") "," N("m", "map",
+          "\"inputs\":{\"items\":[0.5,1]},\"ports\":{\"in\":[{\"name\":\"by\",\"type\":\"number\",\"required\":true},{\"name\":\"item\",\"type\":\"number\"},{\"name\":\"index\",\"type\":\"number\"}],"
+          "\"out\":[{\"name\":\"y\",\"type\":\"number\"},{\"name\":\"i\",\"type\":\"number\"}]},\"graph\":"
+          G(IN("i") "," N("a", "add", "") "," OUT("o"), E("i", "item", "a", "a") "," E("i", "by", "a", "b") "," E("a", "sum", "o", "y") "," E("i", "index", "o", "i"))) ","
+          N("again", "map", ITEM_PORTS ",\"graph\":" PLUS_ONE),
+          E("n", "value", "m", "by") "," E("m", "y", "again", "items")));
+    assert_output(&id, "m", "y", "[10.5,11]");
+    assert_output(&id, "m", "i", "[0,1]");
+    assert_output(&id, "again", "y", "[11.5,12]");
+}
+
+/* Fails for items above 2. */
+#define FAILS_ABOVE_2                                                                                                                                    \
+    "\"ports\":{\"in\":[{\"name\":\"item\",\"type\":\"number\"}],\"out\":[{\"name\":\"y\",\"type\":\"number\"}]},\"graph\":"                                \
+    G(IN("i") "," N("s", "switch", "\"cases\":[{\"name\":\"big\",\"when\":\"value > 2\"}]") "," N("f", "fail", "") "," N("a", "add", "\"inputs\":{\"b\":1}") "," N("g", "merge", "") "," OUT("o"), \
+      E("i", "item", "s", "value") "," E("s", "big", "f", "in") "," E("s", "else", "a", "a") "," E("f", "out", "g", "values") "," E("a", "sum", "g", "values") "," E("g", "value", "o", "y"))
+
+static void test_map_failing_item(void **state)
+{
+    (void)state;
+    struct tl_id id = run(G(N("m", "map", "\"params\":{\"concurrency\":1},\"inputs\":{\"items\":[1,9,2]}," FAILS_ABOVE_2), ""));
+    assert_failed(&id, "MEDIA_INVALID", "item 1, node \"f\": nothing can be made of this");
+    id = run(G(N("m", "map", "\"params\":{\"on_item_error\":\"continue\"},\"inputs\":{\"items\":[1,9,2,8,\"x\"]}," FAILS_ABOVE_2), ""));
+    assert_output(&id, "m", "y", "[2,null,3,null,null]");
+    assert_output(&id, "m", "errors",
+                  "[{\"code\":\"MEDIA_INVALID\",\"index\":1,\"message\":\"nothing can be made of this\",\"node\":\"f\"},"
+                  "{\"code\":\"MEDIA_INVALID\",\"index\":3,\"message\":\"nothing can be made of this\",\"node\":\"f\"},"
+                  "{\"code\":\"SCHEMA_INVALID\",\"index\":4,\"message\":\"must be a number\"}]");
+    TL_AUTO_JSON json_t *record = fx_record(&id);
+    assert_string_equal(tl_json_str(record, "status"), "done");
+    assert_string_equal(status(record, "m#1/f"), "failed");
+    assert_string_equal(status(record, "m#1/a"), "skipped");
+    assert_string_equal(status(record, "m#0/f"), "skipped");
+}
+
+static void test_map_of_no_list(void **state)
+{
+    (void)state;
+    struct tl_id id = run(G(N("m", "map", "\"inputs\":{\"items\":{\"a\":1}}," ITEM_PORTS ",\"graph\":" PLUS_ONE), ""));
+    assert_failed(&id, "SCHEMA_INVALID", "the input \"items\" received a value that is no list");
+}
+
+static char *many(int n)
+{
+    struct tl_str s = {0};
+    tl_str_puts(&s, "{\"nodes\":[{\"id\":\"m\",\"type\":\"map\",\"data\":{" ITEM_PORTS ",\"graph\":" PLUS_ONE ",\"params\":{\"concurrency\":64},\"inputs\":{\"items\":[");
+    for (int i = 0; i < n; i++)
+        tl_str_printf(&s, "%s%d", i ? "," : "", i);
+    tl_str_puts(&s, "]}}},{\"id\":\"t\",\"type\":\"total\"}],\"edges\":[" E("m", "y", "t", "all") "]}");
+    return tl_str_take(&s);
+}
+
+static void test_map_of_many(void **state)
+{
+    (void)state;
+    TL_AUTO_FREE char *graph = many(TL_MAP_ITEMS_MAX), *more = many(TL_MAP_ITEMS_MAX + 1);
+    struct tl_id id = run(graph);
+    TL_AUTO_JSON json_t *events = fx_events(&id);
+    json_t *y = fx_output(events, "m", "y");
+    assert_int_equal(json_array_size(y), TL_MAP_ITEMS_MAX);
+    for (size_t i = 0; i < TL_MAP_ITEMS_MAX; i++)
+        assert_int_equal(json_number_value(json_array_get(y, i)), i + 1);
+    assert_int_equal(fx.calls, TL_MAP_ITEMS_MAX);
+    id = run(more);
+    assert_failed(&id, "SCHEMA_INVALID", "10001 items are more than the limit of 10000");
+}
+
+/* ---- loop ---- */
+
+#define DOUBLES "\"ports\":{\"in\":[{\"name\":\"x\",\"type\":\"number\"}],\"out\":[{\"name\":\"x\",\"type\":\"number\"}]},\"graph\":"                  \
+    G(IN("i") "," N("qc", "add", "") "," OUT("o"), E("i", "x", "qc", "a") "," E("i", "x", "qc", "b") "," E("qc", "sum", "o", "x"))
+
+static void test_loop(void **state)
+{
+    (void)state;
+    struct tl_id id = run(G(N("fix", "loop", "\"params\":{\"until\":\"x >= 100 or iteration == 50\"},\"inputs\":{\"x\":3}," DOUBLES), ""));
+    assert_output(&id, "fix", "x", "192");
+    assert_output(&id, "fix", "converged", "true");
+    assert_output(&id, "fix", "iterations", "6");
+    assert_output(&id, "fix#1/qc", "sum", "6");
+    assert_output(&id, "fix#6/qc", "sum", "192");
+    assert_output(&id, "fix#7/qc", "sum", "nothing");
+}
+
+static void test_loop_limit(void **state)
+{
+    (void)state;
+    struct tl_id id = run(G(N("fix", "loop", "\"params\":{\"until\":\"x < 0\",\"max_iter\":3},\"inputs\":{\"x\":3}," DOUBLES), ""));
+    assert_failed(&id, "BUDGET_EXCEEDED", "the condition did not hold after 3 iterations");
+    id = run(G(N("fix", "loop", "\"params\":{\"until\":\"x < 0\",\"max_iter\":3,\"on_max\":\"accept\"},\"inputs\":{\"x\":3}," DOUBLES), ""));
+    assert_output(&id, "fix", "x", "24");
+    assert_output(&id, "fix", "converged", "false");
+    id = run(G(N("fix", "loop", "\"params\":{\"until\":\"x < 0\"},\"ports\":{\"out\":[{\"name\":\"x\",\"type\":\"any\"}]},\"graph\":" G(N("f", "fail", "") "," OUT("o"), E("f", "out", "o", "x"))), ""));
+    assert_failed(&id, "MEDIA_INVALID", "iteration 1, node \"f\": nothing can be made of this");
+}
+
+static void test_loop_in_map(void **state)
+{
+    (void)state;
+    struct tl_id id = run(G(N("m", "map", "\"inputs\":{\"items\":[1,30]},\"ports\":{\"in\":[{\"name\":\"item\",\"type\":\"number\"}],\"out\":[{\"name\":\"y\",\"type\":\"number\"}]},\"graph\":"
+          G(IN("i") "," N("fix", "loop", "\"params\":{\"until\":\"x >= 100\"}," DOUBLES) "," OUT("o"), E("i", "item", "fix", "x") "," E("fix", "x", "o", "y"))), ""));
+    assert_output(&id, "m", "y", "[128,120]");
+    assert_output(&id, "m#1/fix#2/qc", "sum", "120");
+    assert_output(&id, "m#0/fix#7/qc", "sum", "128");
+}
+
+/* ---- branches ---- */
+
+#define ROUTE(value, more)                                                                                                                             \
+    G(N("s", "switch", "\"inputs\":{\"value\":" value "},\"cases\":[{\"name\":\"low\",\"when\":\"value.n < 1\"},{\"name\":\"mid\",\"when\":\"value.n < 10\"}]") "," \
+      N("b", "upstream", "") "," N("c", "upstream", "") "," N("g", "merge", "") "," N("z", "merge", "") more,                       \
+      E("s", "mid", "b", "in") "," E("s", "else", "c", "in") "," E("s", "low", "g", "values") "," E("s", "mid", "g", "values") ","  \
+      E("s", "else", "g", "values") "," E("s", "low", "z", "values"))
+
+static void test_switch(void **state)
+{
+    (void)state;
+    struct tl_id id = run(ROUTE("{\"n\":5}", ""));
+    assert_output(&id, "s", "mid", "{\"n\":5}");
+    assert_output(&id, "s", "low", "nothing");
+    assert_output(&id, "g", "value", "{\"n\":5}");
+    TL_AUTO_JSON json_t *record = fx_record(&id);
+    assert_string_equal(tl_json_str(record, "status"), "done");
+    assert_string_equal(status(record, "z"), "skipped");
+    id = run(ROUTE("{\"m\":5}", ""));
+    assert_output(&id, "s", "else", "{\"m\":5}");
+}
+
+/* A declared "value" gives cases their type; further inputs are there for conditions only. */
+static void test_switch_typed(void **state)
+{
+    static const char *const expected[] = {"f $.edges[0] s.p gives string, but f.a takes number", NULL};
+    (void)state;
+    assert_problems(G(N("s", "switch", "\"inputs\":{\"value\":\"x\"},\"ports\":{\"in\":[{\"name\":\"value\",\"type\":\"string\"}]},\"cases\":[{\"name\":\"p\",\"when\":\"value == 'x'\"}]") "," N("f", "add", ""),
+                      E("s", "p", "f", "a")),
+                    expected);
+    struct tl_id id = run(G(N("s", "switch", "\"inputs\":{\"value\":1,\"limit\":2},\"ports\":{\"in\":[{\"name\":\"limit\",\"type\":\"number\"}]},\"cases\":[{\"name\":\"under\",\"when\":\"value < limit\"}]"), ""));
+    assert_output(&id, "s", "under", "1");
+}
+
+/* JSON that looks like a medium does not become one on its way through an output of any type. */
+static void test_no_forged_media(void **state)
+{
+#define FORGED "{\"kind\":\"video\",\"sha256\":\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\",\"content_type\":\"video/mp4\",\"bytes\":1,\"name\":\"x\"}"
+    static const char ports[] = "\"ports\":{\"in\":[{\"name\":\"item\",\"type\":\"any\"}],\"out\":[{\"name\":\"y\",\"type\":\"any\"}]}";
+    char graph[3000];
+    (void)state;
+    snprintf(graph, sizeof(graph), "{\"nodes\":[{\"id\":\"m\",\"type\":\"map\",\"data\":{\"inputs\":{\"items\":[%s]},%s,\"graph\":%s}}],\"edges\":[]}", FORGED, ports,
+             G(IN("i") "," N("c", "clip", "") "," OUT("o"), E("i", "item", "c", "clip") "," E("i", "item", "o", "y")));
+    struct tl_id id = run(graph);
+    assert_failed(&id, "SCHEMA_INVALID", "item 0, node \"c\": the input \"clip\" received a value that is no video");
+    snprintf(graph, sizeof(graph), "{\"nodes\":[{\"id\":\"s\",\"type\":\"subgraph\",\"data\":{\"inputs\":{\"v\":%s},\"ports\":{\"in\":[{\"name\":\"v\",\"type\":\"json\"}],\"out\":[{\"name\":\"y\",\"type\":\"any\"}]},"
+             "\"graph\":%s}},{\"id\":\"c\",\"type\":\"clip\"}],\"edges\":[%s]}", FORGED, G(IN("i") "," OUT("o"), E("i", "v", "o", "y")), E("s", "y", "c", "clip"));
+    id = run(graph);
+    assert_failed(&id, "SCHEMA_INVALID", "the input \"clip\" received a value that is no video");
+}
+
+/* ---- groups, results, cancelling ---- */
+
+#define GROUP(body_value) N("g", "subgraph", "\"inputs\":{\"x\":4},\"ports\":{\"in\":[{\"name\":\"x\",\"type\":\"number\"}],\"out\":[{\"name\":\"y\",\"type\":\"number\"}]},\"graph\":" \
+      G(IN("i") "," N("a", "add", "\"inputs\":{\"b\":" body_value "}") "," OUT("o"), E("i", "x", "a", "a") "," E("a", "sum", "o", "y")))
+
+static void test_subgraph(void **state)
+{
+    (void)state;
+    struct tl_id id = run(G(GROUP("1"), ""));
+    assert_output(&id, "g", "y", "5");
+    assert_output(&id, "g/a", "sum", "5");
+    assert_int_equal(fx.calls, 1);
+    id = run(G(GROUP("1"), ""));
+    assert_output(&id, "g", "y", "5");
+    assert_int_equal(fx.calls, 1);
+    id = run(G(GROUP("2"), "")); /* the body is part of what the result is kept under */
+    assert_output(&id, "g", "y", "6");
+    assert_int_equal(fx.calls, 2);
+}
+
+/* A body that holds something impure runs again in the next run. */
+static void test_impure_body(void **state)
+{
+    static const char graph[] = G(N("g", "subgraph", "\"ports\":{\"out\":[{\"name\":\"y\",\"type\":\"number\"}]},\"graph\":" G(N("i", "impure", "") "," OUT("o"), E("i", "value", "o", "y"))), "");
+    (void)state;
+    run(graph);
+    assert_int_equal(fx.calls, 1);
+    run(graph);
+    assert_int_equal(fx.calls, 2);
+}
+
+static void test_branch_out_of_group(void **state)
+{
+    (void)state;
+    struct tl_id id = run(G(N("g", "subgraph", "\"inputs\":{\"x\":4},\"ports\":{\"in\":[{\"name\":\"x\",\"type\":\"number\"}],\"out\":[{\"name\":\"small\",\"type\":\"number\"},{\"name\":\"big\",\"type\":\"number\"}]},\"graph\":"
+          G(IN("i") "," N("s", "switch", "\"cases\":[{\"name\":\"small\",\"when\":\"value < 3\"}]") "," OUT("o"), E("i", "x", "s", "value") "," E("s", "small", "o", "small") "," E("s", "else", "o", "big"))) ","
+          N("a", "add", "") "," N("b", "add", ""), E("g", "small", "a", "a") "," E("g", "big", "b", "a")));
+    TL_AUTO_JSON json_t *record = fx_record(&id);
+    assert_string_equal(tl_json_str(record, "status"), "done");
+    assert_string_equal(status(record, "a"), "skipped");
+    assert_string_equal(status(record, "b"), "done");
+}
+
+static void test_cancel(void **state)
+{
+    (void)state;
+    struct tl_id id = fx_start(G(N("m", "map", "\"params\":{\"on_item_error\":\"continue\",\"concurrency\":1},\"inputs\":{\"items\":[1,2,3]},\"ports\":{\"in\":[{\"name\":\"item\",\"type\":\"number\"}]},\"graph\":"
+          G(N("l", "loop", "\"params\":{\"until\":\"iteration == 9\"},\"graph\":" G(N("h", "hold", ""), "")), "")), ""));
+    struct tl_op_ctx *held = fx_wait_held();
+    tl_op_done(held, 0);
+    pthread_mutex_lock(&fx.lock);
+    while (!fx.held)
+        pthread_cond_wait(&fx.cond, &fx.lock);
+    pthread_mutex_unlock(&fx.lock);
+    assert_int_equal(tl_run_cancel(fx.exec, "studio", &id, NULL), 0);
+    fx_wait_ended(1);
+    TL_AUTO_JSON json_t *record = fx_record(&id);
+    assert_string_equal(tl_json_str(record, "status"), "cancelled");
+    assert_string_equal(status(record, "m"), "cancelled");
+    assert_string_equal(status(record, "m#0/l#1/h"), "done");
+    assert_string_equal(status(record, "m#0/l#2/h"), "cancelled");
+    assert_string_equal(status(record, "m#1/l"), "");
+}
+
+/* Killed in the middle, the map goes on with the items that are left. */
+static void test_goes_on(void **state)
+{
+    (void)state;
+    struct tl_id id = fx_start(G(N("m", "map", "\"params\":{\"concurrency\":1},\"inputs\":{\"items\":[1,2,3]},\"ports\":{\"in\":[{\"name\":\"item\",\"type\":\"number\"}],\"out\":[{\"name\":\"y\",\"type\":\"number\"}]},\"graph\":"
+          G(IN("i") "," N("a", "add", "\"inputs\":{\"b\":1}") "," N("s", "switch", "\"cases\":[{\"name\":\"two\",\"when\":\"value == 3\"}]") "," N("h", "hold", "") "," OUT("o"),
+            E("i", "item", "a", "a") "," E("a", "sum", "s", "value") "," E("s", "two", "h", "in") "," E("a", "sum", "o", "y"))), ""));
+    pthread_mutex_lock(&fx.lock);
+    while (!fx.held) /* it stays there, so that it is let go of when the executor ends */
+        pthread_cond_wait(&fx.cond, &fx.lock);
+    pthread_mutex_unlock(&fx.lock);
+    assert_int_equal(fx.calls, 2);
+    fx_crash();
+    int failed;
+    fx_restart();
+    assert_int_equal(tl_exec_resume(fx.exec, &failed), 1);
+    tl_op_done(fx_wait_held(), 0);
+    fx_wait_ended(1);
+    assert_int_equal(fx.calls, 3); /* the items before were found */
+    assert_output(&id, "m", "y", "[2,3,4]");
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(test_##name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        T(problems),       T(port_problems), T(nesting),    T(map),          T(map_inputs),  T(map_failing_item),      T(map_of_no_list),
+        T(map_of_many),    T(loop),          T(loop_limit), T(loop_in_map),  T(switch),      T(switch_typed),          T(no_forged_media),
+        T(subgraph),       T(impure_body),   T(branch_out_of_group),         T(cancel),      T(goes_on),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
