@@ -94,12 +94,12 @@ $(BUILD)/%.so: %.c Makefile
 	@mkdir -p $(@D)
 	$(CC) -std=c17 -O2 -g $(WARN) -I. -D_GNU_SOURCE -fPIC -shared -o $@ $< -ldl
 
-# The simulation links the graph with a store of its own (tests/sim/fakedb.c) in place of store/; the scans of that store are tested as store/'s are.
+# The simulation links the graph with a store of its own (tests/sim/fakedb.c) in place of store/db.h's; the scans of that store are tested as store/'s are.
 SIM = $(BUILD)/tests/sim/sim
 SIM_LIBS = $(call libs,graph wire base)
 SEEDS ?= 2000
 SEED0 ?= 1
-$(SIM): $(patsubst %.c,$(BUILD)/%.o,$(filter-out %/test_fakedb.c,$(wildcard tests/sim/*.c))) $(SIM_LIBS)
+$(SIM): $(patsubst %.c,$(BUILD)/%.o,$(filter-out %/test_fakedb.c,$(wildcard tests/sim/*.c)) store/text.c) $(SIM_LIBS)
 	$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(SIM_LIBS) $(LIBS_talos)
 SIM_TESTS = $(BUILD)/tests/sim/test_fakedb $(BUILD)/tests/sim/test_scan
 $(BUILD)/tests/sim/test_fakedb: $(BUILD)/tests/sim/test_fakedb.o
@@ -119,7 +119,7 @@ deps: ## installs what building needs and is missing
 test-deps:
 	@tools/deps build test
 
-tests: $(UNIT_BIN) $(PRELOADS) $(SIM_TESTS)
+tests: $(UNIT_BIN) $(PRELOADS) $(SIM) $(SIM_TESTS)
 
 lint: ## layers, headers, folders
 	@tests/lint/layers
@@ -151,7 +151,7 @@ NODE_TESTS = $(sort $(wildcard tests/*/*.test.mjs))
 node-tests: all $(PRELOADS) $(CANARY) node-modules ## the tests over HTTP, SSE and WebSocket, of crashes and of leaks
 	TALOS_BIN=$(abspath $(BUILD))/talos TALOS_BUILD=$(abspath $(BUILD)) node --test $(NODE_TESTS)
 
-check-tests: lint unit node-tests
+check-tests: lint unit sim node-tests
 
 check: test-deps ## everything that must hold before a change lands
 	@$(MAKE) --no-print-directory -j$(shell nproc) all tests

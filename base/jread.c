@@ -141,7 +141,7 @@ static inline const char *pass_plain(const char *p, const char *end)
 }
 
 /* Passes over the string at the quote; raw is what stands between the quotes. */
-static bool pass_string(struct tl_jread *r, struct tl_jtext *ret_raw, bool *ret_escaped)
+static inline bool pass_string(struct tl_jread *r, struct tl_jtext *ret_raw, bool *ret_escaped)
 {
     const char *start = r->at + 1, *p = start;
     unsigned char high = 0;
@@ -404,10 +404,10 @@ static int by_text(const void *a, const void *b)
 static void leave_object(struct tl_jread *r, uint32_t first)
 {
     size_t n = r->nkeys - first;
-    struct tl_jtext *keys = r->keys + first;
     r->nkeys = first;
     if (n <= FEW_KEYS)
         return;
+    struct tl_jtext *keys = r->keys + first;
     qsort(keys, n, sizeof(*keys), by_text);
     for (size_t i = 1; i < n; i++)
         if (by_text(&keys[i - 1], &keys[i]) == 0) {
@@ -504,10 +504,16 @@ static int told(const struct tl_jread *r, struct tl_diag *diag)
     return tl_diag_add(diag, NULL, NULL, "$", "not valid JSON at line %zu, column %zu: %s", line, column, r->why);
 }
 
-int tl_jread_finish(struct tl_jread *r, struct tl_diag *diag)
+int tl_jread_end(struct tl_jread *r)
 {
     if (!r->err && next(r) >= 0)
         bad(r, "the end is expected");
+    return r->err;
+}
+
+int tl_jread_finish(struct tl_jread *r, struct tl_diag *diag)
+{
+    tl_jread_end(r);
     free(r->keys);
     r->keys = NULL;
     return r->err == TL_EINVAL ? told(r, diag) : r->err;

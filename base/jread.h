@@ -18,10 +18,13 @@ struct tl_jtext {
     const char *s;
     size_t len;
 };
-/* The same bytes. */
+/* The same bytes. t has no NUL in it, as no string of a reader has. */
 static inline bool tl_jtext_is(struct tl_jtext t, const char *word)
 {
-    return t.len ? word[0] == t.s[0] && strncmp(word, t.s, t.len) == 0 && word[t.len] == '\0' : word[0] == '\0';
+    size_t i = 0;
+    while (i < t.len && word[i] == t.s[i])
+        i++;
+    return i == t.len && word[i] == '\0';
 }
 /* The same with a literal. */
 #define TL_JTEXT_IS(t, word) ((t).len == sizeof(word) - 1 && memcmp((t).s, word, sizeof(word) - 1) == 0)
@@ -64,7 +67,9 @@ bool tl_jread_boolean(struct tl_jread *r, bool *ret);
 /* Passes over any value; ret (or NULL) is its text, which is well-formed JSON of its own. */
 bool tl_jread_skip(struct tl_jread *r, struct tl_jtext *ret);
 
-/* Nothing but white space may be left. 0, TL_ENOMEM, or TL_EINVAL with one problem that names line and column. Releases the reader, not the arena. */
+/* Nothing but white space may be left; what there is to tell is told by tl_jread_finish. The reader's err. */
+int tl_jread_end(struct tl_jread *r);
+/* The same, and the end: 0, TL_ENOMEM, or TL_EINVAL with one problem that names line and column. Releases the reader, not the arena. */
 int tl_jread_finish(struct tl_jread *r, struct tl_diag *diag);
 
 #endif

@@ -126,8 +126,64 @@ static bool is_integral(double v)
     return v == floor(v) && v >= -0x1p63 && v < 0x1p63; /* what an integer can hold */
 }
 
+/* What "%.15g" prints for numbers from 1e-4 to 1e15, by whole numbers alone and as exactly: most of the time of telling many results is spent here.
+ * Returns the length, 0 for any other number. */
+static size_t usual_number(double v, char *ret)
+{
+    static const uint64_t tens[] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000, 1000000000, 10000000000, 100000000000, 1000000000000,
+                                    10000000000000, 100000000000000, 1000000000000000, 10000000000000000, 100000000000000000, 1000000000000000000};
+    static const double small[] = {1e-1, 1e-2, 1e-3};
+    double a = fabs(v);
+    if (!(a >= 1e-4 && a < 1e15))
+        return 0;
+    int e, exp10 = 0;
+    if (a < 1)
+        for (exp10 = -1; exp10 > -4 && a < small[-exp10 - 1];)
+            exp10--;
+    else
+        while (a >= (double)tens[exp10 + 1])
+            exp10++;
+    /* a = m / 2^-e; its 15 digits are m × 10^(14 - exp10) / 2^-e, rounded half to even: at most 53 + 60 bits. */
+    uint64_t m = (uint64_t)ldexp(frexp(a, &e), 53);
+    unsigned shift = (unsigned)(53 - e);
+    unsigned __int128 scaled = (unsigned __int128)m * tens[TL_JSON_DIGITS - 1 - exp10], half = (unsigned __int128)1 << (shift - 1);
+    uint64_t q = (uint64_t)(scaled >> shift);
+    unsigned __int128 rest = scaled - ((unsigned __int128)q << shift);
+    q += rest > half || (rest == half && q & 1);
+    if (q == tens[TL_JSON_DIGITS]) {
+        q /= 10;
+        exp10++;
+    }
+    char digits[TL_JSON_DIGITS + 1] = "", *at = ret;
+    for (int i = TL_JSON_DIGITS; i-- > 0; q /= 10)
+        digits[i] = (char)('0' + q % 10);
+    digits[TL_JSON_DIGITS] = '0'; /* 1e15, where it was rounded to that */
+    int n = TL_JSON_DIGITS, whole = exp10 < 0 ? 0 : exp10 + 1;
+    while (n > whole && digits[n - 1] == '0')
+        n--;
+    if (v < 0)
+        *at++ = '-';
+    if (!whole)
+        *at++ = '0';
+    memcpy(at, digits, (size_t)whole);
+    at += whole;
+    if (n > whole)
+        *at++ = '.';
+    for (int i = exp10; n > whole && i < -1; i++)
+        *at++ = '0';
+    if (n > whole) {
+        memcpy(at, digits + whole, (size_t)(n - whole));
+        at += n - whole;
+    }
+    *at = '\0';
+    return (size_t)(at - ret);
+}
+
 size_t tl_json_number(double v, char *ret, size_t cap)
 {
+    size_t usual = cap >= 32 ? usual_number(v, ret) : 0;
+    if (usual)
+        return usual;
     int n = snprintf(ret, cap, "%.*g", TL_JSON_DIGITS, v);
     if (!is_integral(v))
         v = strtod(ret, NULL); /* a long fraction may be integral when it is read back: 1234567890123456.5 */

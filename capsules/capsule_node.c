@@ -162,7 +162,10 @@ static int shape_of(const struct tl_shape_req *req, struct tl_services *services
     ret->max_upstream = cap->spec->max_upstream;
     ret->priv = pin;
     ret->identity = make_identity(req, cap, pin, services);
-    return ret->identity ? 0 : TL_ENOMEM;
+    struct tl_str label TL_CLEANUP(tl_str_clear) = {0};
+    tl_str_printf(&label, "%s@%s", pin->id, pin->version);
+    ret->label = tl_arena_strdup(req->arena, label.data);
+    return ret->identity && ret->label ? 0 : TL_ENOMEM;
 }
 
 static int shape(const struct tl_shape_req *req, struct tl_shape *ret)

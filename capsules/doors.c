@@ -216,8 +216,11 @@ static void add_usage(const struct tl_run *run, struct tl_str *payload)
     struct tl_usage u;
     int64_t latency_ms;
     tl_run_usage(run, &u, &latency_ms);
-    tl_str_printf(payload, ",\"token_usage\":{\"input\":%lld,\"output\":%lld,\"total\":%lld},\"latency_ms\":%lld,\"cost_usd_est\":",
-                  (long long)u.tokens_in, (long long)u.tokens_out, (long long)(u.tokens_in + u.tokens_out), (long long)latency_ms);
+    tl_str_printf(
+        payload,
+        ",\"token_usage\":{\"input\":%lld,\"output\":%lld,\"total\":%lld},\"latency_ms\":%lld,\"cost_usd_est\":",
+        (long long)u.tokens_in, (long long)u.tokens_out, (long long)(u.tokens_in + u.tokens_out),
+        (long long)latency_ms);
     tl_json_add_number(payload, u.cost_usd);
     tl_str_puts(payload, "}");
 }

@@ -94,7 +94,8 @@ static void make_key(const struct tl_plan_ask *ask, uint8_t ret[TL_BLAKE2B_LEN])
 /* Changes with everything that a node's shape may look at: the capsules that there are and may be opened, the files that clips name, the patterns. */
 static uint64_t outside(const struct tl_plans *plans)
 {
-    static const enum tl_table tables[] = {TL_TBL_CAPSULE, TL_TBL_SEALED, TL_TBL_WRAP, TL_TBL_KEY, TL_TBL_PATTERN, TL_TBL_FILE};
+    static const enum tl_table tables[] = {TL_TBL_CAPSULE, TL_TBL_SEALED,  TL_TBL_WRAP,
+                                           TL_TBL_KEY,     TL_TBL_PATTERN, TL_TBL_FILE};
     uint64_t sum = 0;
     for (size_t i = 0; plans->db && i < TL_ARRAY_LEN(tables); i++)
         sum += tl_db_generation(plans->db, tables[i]);
@@ -105,7 +106,7 @@ static uint64_t outside(const struct tl_plans *plans)
 static bool looks_outside(const struct tl_plan *plan)
 {
     for (uint32_t i = 0; i < plan->nnodes; i++)
-        if (plan->nodes[i].op->shape)
+        if (plan->nodes[i].wanted && plan->nodes[i].op->shape)
             return true;
     return false;
 }
@@ -140,7 +141,8 @@ struct tl_plan *tl_plans_find(struct tl_plans *plans, const struct tl_plan_ask *
     return plan;
 }
 
-void tl_plans_keep(struct tl_plans *plans, const struct tl_plan_ask *ask, uint64_t state, size_t text_len, struct tl_plan *plan)
+void tl_plans_keep(struct tl_plans *plans, const struct tl_plan_ask *ask, uint64_t state, size_t text_len,
+                   struct tl_plan *plan)
 {
     size_t weight = plan->nnodes + text_len / NODE_BYTES + 1;
     bool around = looks_outside(plan);

@@ -6,7 +6,9 @@
 #include "graph/plan.h"
 #include "store/text.h"
 
-enum { TL_PLANS_MAX_NODES = 300000 }; /* of all plans that are kept; a document counts by its length too, for what its nodes hold themselves */
+enum {
+    TL_PLANS_MAX_NODES = 300000
+}; /* of all plans that are kept; a document counts by its length too, for what its nodes hold themselves */
 
 struct tl_plans;
 /* db: where what plans depend on besides their documents is; borrowed. NULL: nothing that depends on more is kept. */
@@ -23,6 +25,7 @@ struct tl_plan_ask {
 /* A reference of its own, or NULL. *ret_state is what tl_plans_keep wants to hear of a plan that is made now. plans may be NULL. */
 struct tl_plan *tl_plans_find(struct tl_plans *plans, const struct tl_plan_ask *ask, uint64_t *ret_state);
 /* Keeps a plan that was made from a text of so many bytes after tl_plans_find had said state; or does not, where it is too large or there is no memory. */
-void tl_plans_keep(struct tl_plans *plans, const struct tl_plan_ask *ask, uint64_t state, size_t text_len, struct tl_plan *plan);
+void tl_plans_keep(struct tl_plans *plans, const struct tl_plan_ask *ask, uint64_t state, size_t text_len,
+                   struct tl_plan *plan);
 
 #endif

@@ -18,18 +18,21 @@ struct tl_cli_progress {
     int64_t last_us; /* of the last redraw */
     bool due;
     enum tl_cli_view_status *told; /* without a terminal: what was last said of each node */
+    json_t *asked;                 /* and of what steps ask: {step: the question} */
 };
 
 int tl_cli_progress_new(FILE *out, const struct tl_cli_view *view, struct tl_cli_progress **ret)
 {
     struct tl_cli_progress *p = tl_calloc(1, sizeof(*p));
     enum tl_cli_view_status *told = tl_calloc(view->nnodes ? view->nnodes : 1, sizeof(*told));
-    if (!p || !told) {
+    json_t *asked = json_object();
+    if (!p || !told || !asked) {
         free(p);
         free(told);
+        json_decref(asked);
         return TL_ENOMEM;
     }
-    *p = (struct tl_cli_progress){.out = out, .view = view, .term = tl_cli_term_of(out), .told = told};
+    *p = (struct tl_cli_progress){.out = out, .view = view, .term = tl_cli_term_of(out), .told = told, .asked = asked};
     *ret = p;
     return 0;
 }
@@ -39,6 +42,7 @@ void tl_cli_progress_free(struct tl_cli_progress *p)
     if (!p)
         return;
     free(p->told);
+    json_decref(p->asked);
     free(p);
 }
 
@@ -49,6 +53,8 @@ static const char *word(const struct tl_cli_view_node *n)
         return "waits";
     case TL_VIEW_RUNNING:
         return n->message ? n->message : "";
+    case TL_VIEW_WAITING:
+        return "waits for a person";
     case TL_VIEW_DONE:
         return n->cached ? "done before" : "done";
     case TL_VIEW_FAILED:
@@ -64,7 +70,7 @@ static enum tl_ink ink(enum tl_cli_view_status status)
 {
     return status == TL_VIEW_DONE      ? TL_INK_GREEN
            : status == TL_VIEW_FAILED  ? TL_INK_RED
-           : status == TL_VIEW_RUNNING ? TL_INK_BLUE
+           : status == TL_VIEW_RUNNING || status == TL_VIEW_WAITING ? TL_INK_BLUE
                                        : TL_INK_DIM;
 }
 
@@ -108,13 +114,26 @@ void tl_cli_progress_lines(const struct tl_cli_term *term, const struct tl_cli_v
     /* Where not all fit, those at work are shown, and a line that counts. */
     for (size_t i = 0; i < view->nnodes && lines < (all ? max : max - 1); i++) {
         const struct tl_cli_view_node *n = &view->nodes[i];
-        if (all || n->status == TL_VIEW_RUNNING || n->status == TL_VIEW_FAILED) {
+        if (all || n->status == TL_VIEW_RUNNING || n->status == TL_VIEW_WAITING || n->status == TL_VIEW_FAILED) {
             line(term, n, label, bar, out);
             lines++;
         }
     }
     if (!all) {
         tl_str_printf(out, "  %zu of %zu nodes, %d %%\n", done, view->nnodes, (int)view->percent);
+        lines++;
+    }
+    const char *step;
+    json_t *ask;
+    json_object_foreach(view->asks, step, ask) {
+        if (lines == max)
+            break;
+        struct tl_str text TL_CLEANUP(tl_str_clear) = {0}, said TL_CLEANUP(tl_str_clear) = {0};
+        tl_str_printf(&text, "%s ", step);
+        tl_cli_view_ask(ask, &text);
+        if (text.data)
+            tl_cli_text_pad(&said, text.data, tl_cli_text_width(text.data) < term->columns - 3 ? tl_cli_text_width(text.data) : term->columns - 3);
+        tl_str_printf(out, "  %s\n", said.data ? said.data : "");
         lines++;
     }
     *ret_lines = lines;
@@ -145,6 +164,26 @@ static void draw(struct tl_cli_progress *p)
     p->due = false;
 }
 
+/* Each question once, with the hash that its answer must name. */
+static void tell_asks(struct tl_cli_progress *p)
+{
+    const char *step;
+    json_t *ask;
+    json_object_foreach(p->view->asks, step, ask) {
+        if (json_equal(json_object_get(p->asked, step), ask))
+            continue;
+        struct tl_str text TL_CLEANUP(tl_str_clear) = {0}, said TL_CLEANUP(tl_str_clear) = {0};
+        const char *hash = tl_json_str(ask, "hash");
+        tl_str_printf(&text, "%s ", step);
+        tl_cli_view_ask(ask, &text);
+        if (hash)
+            tl_str_printf(&text, " [hash %s]", hash);
+        tl_cli_text_clean(&said, text.data ? text.data : "");
+        fprintf(p->out, "  %s\n", said.data ? said.data : "");
+        json_object_set(p->asked, step, ask);
+    }
+}
+
 static void tell(struct tl_cli_progress *p)
 {
     for (size_t i = 0; i < p->view->nnodes; i++) {
@@ -158,6 +197,7 @@ static void tell(struct tl_cli_progress *p)
         tl_cli_text_clean(&text, n->status == TL_VIEW_RUNNING ? "running" : word(n));
         fprintf(p->out, "  %s\n", text.data ? text.data : "");
     }
+    tell_asks(p);
     fflush(p->out);
 }
 

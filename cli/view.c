@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const status_names[] = {"queued", "running", "done", "failed", "cancelled", "skipped"};
+static const char *const status_names[] = {"queued", "running", "waiting", "done", "failed", "cancelled", "skipped"};
 
 /* A capsule node says which capsule it is; every other one what op. */
 static char *type_of(const json_t *node)
@@ -27,8 +27,9 @@ int tl_cli_view_init(struct tl_cli_view *view, const json_t *graph)
     size_t n = json_array_size(nodes);
     view->outputs = json_object();
     view->index = json_object();
+    view->asks = json_object();
     view->nodes = tl_calloc(n ? n : 1, sizeof(*view->nodes));
-    bool whole = view->outputs && view->index && view->nodes;
+    bool whole = view->outputs && view->index && view->asks && view->nodes;
     for (size_t i = 0; whole && i < n; i++) {
         const json_t *node = json_array_get(nodes, i);
         const char *id = tl_json_str(node, "id"), *label = tl_json_str(json_object_get(node, "data"), "label");
@@ -56,6 +57,7 @@ void tl_cli_view_clear(struct tl_cli_view *view)
     free(view->message);
     json_decref(view->index);
     json_decref(view->outputs);
+    json_decref(view->asks);
     json_decref(view->ending);
     memset(view, 0, sizeof(*view));
 }
@@ -77,8 +79,35 @@ static void set_text(char **to, const char *text)
     *to = tl_strdup(text);
 }
 
+void tl_cli_view_ask(const json_t *ask, struct tl_str *out)
+{
+    const json_t *shown = json_object_get(ask, "shown");
+    const char *prompt = tl_json_str(shown, "prompt"), *message = tl_json_str(shown, "message");
+    size_t i;
+    json_t *d;
+    tl_str_puts(out, "waits for a person (");
+    json_array_foreach(json_object_get(ask, "decisions"), i, d)
+        tl_str_printf(out, "%s%s", i ? ", " : "", json_is_string(d) ? json_string_value(d) : "");
+    tl_str_puts(out, ")");
+    if (prompt && *prompt)
+        tl_str_printf(out, ": %s", prompt);
+    else if (message)
+        tl_str_printf(out, ": %s", message);
+}
+
+static void asks(struct tl_cli_view *view, const json_t *state)
+{
+    const char *id = tl_json_str(state, "id"), *status = tl_json_str(state, "status");
+    json_t *ask = json_object_get(state, "waiting_for");
+    if (id && status && !strcmp(status, "waiting"))
+        json_object_set(view->asks, id, ask ? ask : json_null());
+    else if (id && status)
+        json_object_del(view->asks, id);
+}
+
 static void node_state(struct tl_cli_view *view, const json_t *state)
 {
+    asks(view, state);
     struct tl_cli_view_node *v = find(view, tl_json_str(state, "id"));
     const char *status = tl_json_str(state, "status");
     if (!v)
@@ -118,6 +147,7 @@ static void results(struct tl_cli_view *view, const json_t *payload)
 static void end(struct tl_cli_view *view, enum tl_cli_view_status status, json_t *payload)
 {
     view->status = status;
+    json_object_clear(view->asks);
     json_decref(view->ending);
     view->ending = payload ? json_incref(payload) : json_null();
     if (status == TL_VIEW_DONE)
@@ -127,7 +157,7 @@ static void end(struct tl_cli_view *view, enum tl_cli_view_status status, json_t
         struct tl_cli_view_node *v = &view->nodes[i];
         if (status == TL_VIEW_FAILED && node && !strcmp(v->id, node))
             v->status = TL_VIEW_FAILED;
-        else if (status != TL_VIEW_DONE && v->status == TL_VIEW_RUNNING)
+        else if (status != TL_VIEW_DONE && (v->status == TL_VIEW_RUNNING || v->status == TL_VIEW_WAITING))
             v->status = TL_VIEW_CANCELLED;
         else if (status != TL_VIEW_DONE && v->status == TL_VIEW_QUEUED)
             v->status = TL_VIEW_SKIPPED;

@@ -3,10 +3,12 @@
 #define TL_CLI_VIEW_H
 
 #include "base/json.h"
+#include "base/str.h"
 
 enum tl_cli_view_status {
     TL_VIEW_QUEUED,
     TL_VIEW_RUNNING,
+    TL_VIEW_WAITING, /* for a person */
     TL_VIEW_DONE,
     TL_VIEW_FAILED,
     TL_VIEW_CANCELLED,
@@ -27,6 +29,7 @@ struct tl_cli_view {
     size_t nnodes;
     json_t *index;   /* {node id: place in nodes}; owned */
     json_t *outputs; /* {node:{port:value}} as they came; owned */
+    json_t *asks;    /* {step: what it waits for}, of steps inside groups too; owned */
     json_t *ending;  /* payload of the last event, once the run has ended; owned */
     enum tl_cli_view_status status;
     double percent;
@@ -41,6 +44,8 @@ static inline bool tl_cli_view_ended(const struct tl_cli_view *view)
 {
     return view->ending != NULL;
 }
+/* What a step asks, in a line: "waits for a person (approve, reject): Is it good?". Appends. */
+void tl_cli_view_ask(const json_t *ask, struct tl_str *out);
 const struct tl_cli_view_node *tl_cli_view_find(const struct tl_cli_view *view, const char *id);
 void tl_cli_view_clear(struct tl_cli_view *view);
 

@@ -292,6 +292,30 @@ static json_t *new_record(struct tl_op_ctx *ctx, const struct tl_ask *ask, int64
     return tl_ask_record_new(&full, tl_op_step_key(ctx), now);
 }
 
+/* Puts q on the list and has on_cancel called from now on. False where the node is being cancelled already, and has ended by this. While q is busy nobody
+ * else ends the node, so that ctx lives. */
+static bool enlist(struct question *q)
+{
+    struct tl_op_ctx *ctx = q->ctx;
+    pthread_mutex_lock(&q->asks->lock);
+    q->listed = q->busy = true;
+    q->refs++;
+    q->next = *bucket(q->asks, q->key);
+    *bucket(q->asks, q->key) = q;
+    pthread_mutex_unlock(&q->asks->lock);
+    tl_op_on_cancel(ctx, on_cancel);
+    pthread_mutex_lock(&ctx->run->lock);
+    bool stopping = ctx->run->stopping;
+    pthread_mutex_unlock(&ctx->run->lock);
+    pthread_mutex_lock(&q->asks->lock);
+    q->busy = false;
+    bool mine = (stopping || q->cancelled) && unlist(q);
+    pthread_mutex_unlock(&q->asks->lock);
+    if (mine)
+        tl_op_done(ctx, TL_ECANCELLED);
+    return !mine;
+}
+
 int tl_ask_open(struct tl_op_ctx *ctx, const struct tl_ask *ask)
 {
     struct tl_run *root = ctx->run->root;
@@ -299,20 +323,17 @@ int tl_ask_open(struct tl_op_ctx *ctx, const struct tl_ask *ask)
     struct question *q = tl_calloc(1, sizeof(*q));
     if (!q)
         return TL_ENOMEM;
-    *q = (struct question){.asks = asks, .ctx = ctx, .answered = ask->answered, .refs = 2, .listed = true};
+    *q = (struct question){.asks = asks, .ctx = ctx, .answered = ask->answered, .refs = 1};
     q->record = new_record(ctx, ask, tl_exec_wall_ms(root->exec));
     if (!q->record) {
         free(q);
         return TL_ENOMEM;
     }
     tl_ask_key(&root->id, tl_op_step_key(ctx), q->key);
-    pthread_mutex_lock(&asks->lock);
-    q->next = *bucket(asks, q->key);
-    *bucket(asks, q->key) = q;
-    pthread_mutex_unlock(&asks->lock);
-    tl_op_on_cancel(ctx, on_cancel);
     int err = 0;
-    if (root->exec->conf.db)
+    if (!enlist(q))
+        ; /* it has ended */
+    else if (root->exec->conf.db)
         err = submit(asks, CHANGE_OPEN, q, q->key);
     else
         show(q, q->record);
@@ -399,40 +420,34 @@ static int reply_in_memory(struct reply *r, struct question *q)
 
 struct look {
     const uint8_t *key;
+    const char *org;
     json_t *record;
 };
 
 static int look_up(struct tl_txn *txn, void *arg)
 {
     struct look *l = arg;
-    struct tl_bytes v;
-    int err = tl_txn_get(txn, TL_TBL_ASK, l->key, TL_ASK_KEY_LEN, &v);
-    return err ? err : tl_json_parse(v.data, v.len, &l->record, NULL);
+    TL_AUTO_JSON json_t *run = NULL;
+    return tl_ask_record_find(txn, l->key, l->org, &run, &l->record);
 }
 
-/* Whether org has the run, and what is wrong with the answer's form, before anything is written. */
-static int check_reply(struct tl_exec *exec, const char *org, const struct tl_id *id, const uint8_t *key, const struct tl_answer *answer)
+/* What is wrong with the answer's form, before anything is written. */
+static int check_reply(struct tl_exec *exec, const char *org, const uint8_t *key, const struct tl_answer *answer)
 {
-    TL_AUTO_JSON json_t *run = NULL;
-    struct look l = {.key = key};
-    int err = tl_run_get(exec->conf.db, org, id, &run);
-    if (!err)
-        err = tl_db_read(exec->conf.db, look_up, &l);
-    else
-        return err;
-    err = err == TL_ENOTFOUND ? TL_ENOTAPPROVABLE : err;
+    struct look l = {.key = key, .org = org};
+    int err = tl_db_read(exec->conf.db, look_up, &l);
     if (!err)
         err = tl_ask_answer_check(l.record, answer);
     json_decref(l.record);
     return err;
 }
 
-int tl_run_answer(struct tl_exec *exec, const char *org, const struct tl_id *id, const char *step, const struct tl_answer *answer,
-                  void (*done)(void *arg, int err), void *arg)
+int tl_run_answer(struct tl_exec *exec, const char *org, const struct tl_id *id, const char *step,
+                  const struct tl_answer *answer, void (*done)(void *arg, int err), void *arg)
 {
     uint8_t key[TL_ASK_KEY_LEN];
     tl_ask_key(id, step, key);
-    int err = exec->conf.db ? check_reply(exec, org, id, key, answer) : 0;
+    int err = exec->conf.db ? check_reply(exec, org, key, answer) : 0;
     struct reply *r = err ? NULL : tl_calloc(1, sizeof(*r));
     if (!r)
         return err ? err : TL_ENOMEM;

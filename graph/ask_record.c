@@ -7,6 +7,7 @@
 #include "graph/body.h"
 #include "graph/state.h"
 
+#include <stdio.h>
 #include <string.h>
 
 void tl_ask_key(const struct tl_id *run, const char *step, uint8_t ret[TL_ASK_KEY_LEN])
@@ -83,9 +84,11 @@ json_t *tl_ask_record_new(const struct tl_ask *ask, const char *step, int64_t no
     tl_blake2b_final(&h, raw);
     tl_hex(raw, sizeof(raw), hash);
     tl_time_text(now, at);
-    json_t *decisions = strcmp(ask->kind, TL_ASK_GATE) == 0 ? json_pack("[s,s]", "approve", "reject") : json_pack("[s,s,s]", "retry", "fail", "done");
-    json_t *r = json_pack("{s:s,s:s,s:s,s:o,s:o,s:s,s:I}", "step", step, "kind", ask->kind, "hash", hash, "shown", bounded(ask->shown, strlen(text)),
-                          "decisions", decisions, "opened_at", at, "opened_ms", (json_int_t)now);
+    json_t *decisions = strcmp(ask->kind, TL_ASK_GATE) == 0 ? json_pack("[s,s]", "approve", "reject")
+                                                            : json_pack("[s,s,s]", "retry", "fail", "done");
+    json_t *r = json_pack("{s:s,s:s,s:s,s:o,s:o,s:s,s:I}", "step", step, "kind", ask->kind, "hash", hash, "shown",
+                          bounded(ask->shown, strlen(text)), "decisions", decisions, "opened_at", at, "opened_ms",
+                          (json_int_t)now);
     if (r && ask->expires_ms) {
         tl_time_text(now + ask->expires_ms, at);
         json_object_set_new(r, "expires_at", json_string(at));
@@ -130,7 +133,8 @@ json_t *tl_ask_answer_json(const struct tl_answer *answer, int64_t now)
     tl_time_text(now, at);
     json_t *j = json_pack("{s:s,s:s,s:s}", "decision", answer->decision, "who", answer->who, "at", at);
     if (!j || (answer->comment && json_object_set_new(j, "comment", json_string(answer->comment)) < 0) ||
-        (answer->fields && json_object_set(j, "fields", answer->fields) < 0) || (answer->outputs && json_object_set(j, "outputs", answer->outputs) < 0)) {
+        (answer->fields && json_object_set(j, "fields", answer->fields) < 0) ||
+        (answer->outputs && json_object_set(j, "outputs", answer->outputs) < 0)) {
         json_decref(j);
         return NULL;
     }
@@ -160,8 +164,7 @@ static void check_form(const json_t *form, json_t *given, const char *key, struc
     char path[32];
     size_t i;
     json_t *field;
-    strcpy(path, "$.");
-    strcat(path, key);
+    snprintf(path, sizeof(path), "$.%s", key);
     if (given && !json_is_object(given)) {
         tl_diag_add(diag, NULL, NULL, path, "must be an object of names and values");
         return;
@@ -170,8 +173,7 @@ static void check_form(const json_t *form, json_t *given, const char *key, struc
         tl_diag_add(diag, NULL, NULL, path, "must be at most %d bytes", TL_ASK_ANSWER_MAX);
         return;
     }
-    json_array_foreach((json_t *)(uintptr_t)form, i, field)
-    {
+    json_array_foreach((json_t *)(uintptr_t)form, i, field) {
         check_value(field, json_object_get(given, tl_json_str(field, "name")), key, diag);
         if (i + 1 < TL_ARRAY_LEN(names))
             names[i] = tl_json_str(field, "name");
@@ -218,25 +220,52 @@ static bool same_answer(const json_t *a, const json_t *b)
     return true;
 }
 
-int tl_ask_record_answer(struct tl_txn *txn, const uint8_t *key, const char *org, const char *hash, json_t *answer, int64_t now)
+/* In the same transaction as the answer. The number is the same when the transaction is tried again. */
+static int audit(struct tl_txn *txn, const uint8_t *key, const char *org, const json_t *record, const json_t *answer,
+                 int64_t now)
 {
-    TL_AUTO_JSON json_t *run = NULL, *record = NULL;
+    uint8_t k[TL_ORG_MAX + 16];
+    char run[TL_ID_TEXT];
+    struct tl_id id;
+    size_t n = strlen(org) + 1;
+    memcpy(id.b, key, TL_ID_LEN);
+    tl_id_text(&id, run);
+    memcpy(k, org, n);
+    tl_key_u64(k + n, (uint64_t)now);
+    memcpy(k + n + 8, key + TL_ID_LEN, 8);
+    TL_AUTO_JSON json_t *row = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s}", "what", "run.answered", "run_id", run, "node",
+                                         tl_json_str(record, "step"), "hash", tl_json_str(record, "hash"), "decision",
+                                         tl_json_str(answer, "decision"), "who", tl_json_str(answer, "who"));
+    TL_AUTO_FREE char *text = row ? tl_json_text(row) : NULL;
+    return text ? tl_txn_put(txn, TL_TBL_AUDIT, k, n + 16, text, strlen(text)) : TL_ENOMEM;
+}
+
+int tl_ask_record_find(struct tl_txn *txn, const uint8_t *key, const char *org, json_t **ret_run, json_t **ret_record)
+{
     struct tl_id id;
     memcpy(id.b, key, TL_ID_LEN);
-    int err = tl_run_read_record(txn, &id, &run);
-    const char *owner = tl_json_str(run, "org"), *closed;
-    if (!err && (!owner || strcmp(owner, org) != 0))
-        err = TL_ENOTFOUND;
+    int err = tl_run_read_record(txn, &id, ret_run);
+    const char *owner = tl_json_str(*ret_run, "org");
+    if (err || !owner || strcmp(owner, org) != 0)
+        return err ? err : TL_ENOTFOUND;
+    err = read_record(txn, key, ret_record);
+    if (!err && !(tl_json_str(*ret_record, "hash") && tl_json_str(*ret_record, "step")))
+        return TL_ECORRUPT;
+    return err == TL_ENOTFOUND ? TL_ENOTAPPROVABLE : err;
+}
+
+int tl_ask_record_answer(struct tl_txn *txn, const uint8_t *key, const char *org, const char *hash, json_t *answer,
+                         int64_t now)
+{
+    TL_AUTO_JSON json_t *run = NULL, *record = NULL;
+    int err = tl_ask_record_find(txn, key, org, &run, &record);
     if (err)
         return err;
-    err = read_record(txn, key, &record);
-    if (err)
-        return err == TL_ENOTFOUND ? TL_ENOTAPPROVABLE : err;
-    bool shown = strcmp(tl_json_str(record, "hash"), hash) == 0;
+    const char *closed = tl_json_str(record, "closed");
     const json_t *before = json_object_get(record, "answer");
+    bool shown = strcmp(tl_json_str(record, "hash"), hash) == 0;
     if (before)
         return shown && same_answer(before, answer) ? 0 : TL_ECONFLICT;
-    closed = tl_json_str(record, "closed");
     if (is_late(record, now) || (closed && strcmp(closed, "expired") == 0))
         return TL_EEXPIRED;
     if (closed || json_object_get(run, "ended_at"))
@@ -245,5 +274,6 @@ int tl_ask_record_answer(struct tl_txn *txn, const uint8_t *key, const char *org
         return TL_ECONFLICT;
     if (json_object_set(record, "answer", answer) < 0)
         return TL_ENOMEM;
-    return write_record(txn, key, record);
+    err = audit(txn, key, org, record, answer, now);
+    return err ? err : write_record(txn, key, record);
 }

@@ -15,11 +15,14 @@ json_t *tl_ask_record_new(const struct tl_ask *ask, const char *step, int64_t no
 int tl_ask_record_open(struct tl_txn *txn, const uint8_t *key, const json_t *record, int64_t now, json_t **ret);
 /* Ends a question that has no answer. *ret as above; NULL where there is none. */
 int tl_ask_record_close(struct tl_txn *txn, const uint8_t *key, const char *why, json_t **ret);
+/* The run of a question and the question: TL_ENOTFOUND where org has no such run, TL_ENOTAPPROVABLE where it asked no such thing. Both owned, also on an error. */
+int tl_ask_record_find(struct tl_txn *txn, const uint8_t *key, const char *org, json_t **ret_run, json_t **ret_record);
 /* What an answer looks like when it is stored; owned, NULL on want of memory. */
 json_t *tl_ask_answer_json(const struct tl_answer *answer, int64_t now);
 /* Whether the question may be answered so: TL_EINVAL with problems. */
 int tl_ask_answer_check(const json_t *record, const struct tl_answer *answer);
 /* Whether the answer is accepted, as tl_run_answer says; where it is, it is stored. */
-int tl_ask_record_answer(struct tl_txn *txn, const uint8_t *key, const char *org, const char *hash, json_t *answer, int64_t now);
+int tl_ask_record_answer(struct tl_txn *txn, const uint8_t *key, const char *org, const char *hash, json_t *answer,
+                         int64_t now);
 
 #endif

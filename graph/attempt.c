@@ -165,9 +165,19 @@ static struct tl_op_ctx *begin_node(struct tl_run *run, uint32_t i, struct tl_op
 uint32_t tl_run_slice(struct tl_run *run, enum tl_op_class cls, struct tl_op_ctx **spare, bool *ret_kept)
 {
     uint32_t n = 0, i;
+    bool all_quick = true;
     int64_t began = tl_exec_mono_us(run->exec);
     pthread_mutex_lock(&run->lock);
     while ((i = tl_run_pop_ready(run, cls)) != NONE) {
+        if (run->walking) {
+            uint32_t walked = run->walked;
+            while (tl_run_walk(run) && !(run->exec->hungry && tl_exec_must_yield(run, tl_exec_mono_us(run->exec) - began, n + run->walked - walked)))
+                ;
+            n += run->walked - walked;
+            if (run->walking)
+                break;
+            continue;
+        }
         if (run->stopping || run->nodes[i].status != TL_NODE_QUEUED)
             continue;
         if (tl_run_compute(run, i)) {
@@ -181,6 +191,7 @@ uint32_t tl_run_slice(struct tl_run *run, enum tl_op_class cls, struct tl_op_ctx
         bool quick = ctx->def->op->flags & TL_OP_QUICK;
         n++;
         ctx->has_place = *ret_kept = cls != TL_CLASS_CPU;
+        all_quick &= quick;
         run->soon += quick;
         tl_run_list_ready(run);
         pthread_mutex_unlock(&run->lock);
@@ -194,6 +205,10 @@ uint32_t tl_run_slice(struct tl_run *run, enum tl_op_class cls, struct tl_op_ctx
             break;
         if (run->exec->hungry && tl_exec_must_yield(run, tl_exec_mono_us(run->exec) - began, n))
             break;
+    }
+    if (all_quick && n) {
+        run->quick_us += (double)(tl_exec_mono_us(run->exec) - began);
+        run->quick_nodes += n;
     }
     tl_run_list_ready(run);
     bool over = tl_run_is_over(run);

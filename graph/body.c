@@ -37,8 +37,8 @@ static bool good_name(const char *name)
     return true;
 }
 
-static int read_port(const struct tl_shape_req *req, const json_t *j, const char *at, uint32_t flags, const struct tl_port *before, uint32_t nbefore,
-                     struct tl_port *ret)
+static int read_port(const struct tl_shape_req *req, const json_t *j, const char *at, uint32_t flags,
+                     const struct tl_port *before, uint32_t nbefore, struct tl_port *ret)
 {
     static const char *const keys[] = {"name", "type", "required", NULL};
     const char *name = tl_json_str(j, "name"), *type = tl_json_str(j, "type");
@@ -49,14 +49,18 @@ static int read_port(const struct tl_shape_req *req, const json_t *j, const char
     tl_json_only_keys(j, keys, req->node, path.data, req->diag);
     tl_str_clear(&path);
     if (!good_name(name))
-        err = tl_body_problem(req, at, "a port needs a name: 1 to %d letters, digits and _, not a digit first", TL_BODY_NAME_MAX);
+        err = tl_body_problem(req, at, "a port needs a name: 1 to %d letters, digits and _, not a digit first",
+                              TL_BODY_NAME_MAX);
     for (uint32_t i = 0; !err && i < nbefore; i++)
         if (strcmp(before[i].name, name) == 0)
             err = tl_body_problem(req, at, "the name \"%s\" is used by another port too", name);
     if (!tl_type_parse(type, &ret->type))
-        err = tl_body_problem(req, at, "a port needs a type: any, string, number, boolean, float[], string[], json, video, image, audio or file");
+        err = tl_body_problem(
+            req, at,
+            "a port needs a type: any, string, number, boolean, float[], string[], json, video, image, audio or file");
     if (required && (!json_is_boolean(required) || flags & TL_PORT_OUT))
-        err = tl_body_problem(req, at, flags & TL_PORT_OUT ? "an output is never required" : "required must be true or false");
+        err = tl_body_problem(req, at,
+                              flags & TL_PORT_OUT ? "an output is never required" : "required must be true or false");
     if (err)
         return err;
     ret->flags = flags | (json_is_true(required) ? TL_PORT_REQUIRED : 0);
@@ -81,7 +85,9 @@ int tl_body_ports(const struct tl_shape_req *req, const json_t *list, const char
     for (size_t i = 0; i < n; i++) {
         struct tl_str at = {0};
         tl_str_printf(&at, "%s[%zu]", key, i);
-        int err = at.err ? at.err : read_port(req, json_array_get(list, i), at.data, flags, ports, (uint32_t)count, &ports[count]);
+        int err = at.err
+                      ? at.err
+                      : read_port(req, json_array_get(list, i), at.data, flags, ports, (uint32_t)count, &ports[count]);
         tl_str_clear(&at);
         if (err == TL_ENOMEM)
             return err;
@@ -105,7 +111,9 @@ int tl_body_read_ports(const struct tl_shape_req *req, struct tl_body *ret)
     tl_json_only_keys(ports, keys, req->node, path.data, req->diag);
     tl_str_clear(&path);
     int in = tl_body_ports(req, json_object_get(ports, "in"), "ports.in", 0, &ret->in, &ret->nin);
-    int out = in == TL_ENOMEM ? in : tl_body_ports(req, json_object_get(ports, "out"), "ports.out", TL_PORT_OUT, &ret->out, &ret->nout);
+    int out = in == TL_ENOMEM
+                  ? in
+                  : tl_body_ports(req, json_object_get(ports, "out"), "ports.out", TL_PORT_OUT, &ret->out, &ret->nout);
     if (in == TL_ENOMEM || out == TL_ENOMEM)
         return TL_ENOMEM;
     return req->diag->count + req->diag->dropped > before ? TL_EINVAL : 0;
@@ -119,10 +127,12 @@ static size_t count_ports(const struct tl_port *ports)
     return n;
 }
 
-const struct tl_port *tl_body_join(const struct tl_shape_req *req, const struct tl_port *own, const struct tl_port *in, const struct tl_port *out)
+const struct tl_port *tl_body_join(const struct tl_shape_req *req, const struct tl_port *own, const struct tl_port *in,
+                                   const struct tl_port *out)
 {
     const struct tl_port *const lists[] = {own, in, out};
-    struct tl_port *all = tl_arena_alloc(req->arena, (count_ports(own) + count_ports(in) + count_ports(out) + 1) * sizeof(*all));
+    struct tl_port *all =
+        tl_arena_alloc(req->arena, (count_ports(own) + count_ports(in) + count_ports(out) + 1) * sizeof(*all));
     size_t n = 0, nown = count_ports(own);
     for (size_t l = 0; all && l < TL_ARRAY_LEN(lists); l++)
         for (const struct tl_port *p = lists[l]; p && p->name; p++) {

@@ -10,8 +10,8 @@ enum { TL_BODY_PORTS_MAX = 64, TL_BODY_NAME_MAX = 64 };
 
 /* First member of what an op with a body keeps in shape.priv; released by tl_body_unshape. */
 struct tl_body {
-    struct tl_plan *plan;              /* NULL where the body has problems: the plan around it then fails */
-    const struct tl_port *in, *out;    /* as declared, each ended by a NULL name */
+    struct tl_plan *plan;           /* NULL where the body has problems: the plan around it then fails */
+    const struct tl_port *in, *out; /* as declared, each ended by a NULL name */
     uint32_t nin, nout;
     bool pure; /* all that it holds is */
 };
@@ -25,9 +25,11 @@ int tl_body_read_ports(const struct tl_shape_req *req, struct tl_body *ret);
 int tl_body_plan(const struct tl_shape_req *req, struct tl_body *body);
 void tl_body_unshape(struct tl_shape *shape);
 /* A problem of data.key. Returns TL_EINVAL. */
-int tl_body_problem(const struct tl_shape_req *req, const char *key, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+int tl_body_problem(const struct tl_shape_req *req, const char *key, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 /* Ports of the node: more inputs and outputs (ended by NULL names) and then the body's. What is in both is a problem. NULL on want of memory. */
-const struct tl_port *tl_body_join(const struct tl_shape_req *req, const struct tl_port *own, const struct tl_port *in, const struct tl_port *out);
+const struct tl_port *tl_body_join(const struct tl_shape_req *req, const struct tl_port *own, const struct tl_port *in,
+                                   const struct tl_port *out);
 /* What pins the results: the body, its ports, and the keys of data that are named (ended by NULL). NULL on want of memory. */
 const char *tl_body_identity(const struct tl_shape_req *req, const struct tl_body *body, const char *const *keys);
 

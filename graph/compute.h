@@ -20,8 +20,7 @@ static inline uint32_t tl_compute_count(const struct tl_compute *c, uint32_t por
 }
 static inline const struct tl_value *tl_compute_each(const struct tl_compute *c, uint32_t port, uint32_t k)
 {
-    const struct tl_plan_source *src = &c->plan->sources[c->node->in[port].first_source + k];
-    const struct tl_value *v = &c->values[c->plan->nodes[src->node].first_out + src->out];
+    const struct tl_value *v = &c->values[c->plan->sources[c->node->in[port].first_source + k].value];
     return tl_value_none(v) ? NULL : v;
 }
 

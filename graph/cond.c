@@ -103,7 +103,8 @@ static enum token compare_token(struct reader *r)
     static const struct {
         char text[3];
         enum tl_cond_op op;
-    } ops[] = {{"==", TL_COND_EQ}, {"!=", TL_COND_NE}, {"<=", TL_COND_LE}, {">=", TL_COND_GE}, {"<", TL_COND_LT}, {">", TL_COND_GT}};
+    } ops[] = {{"==", TL_COND_EQ}, {"!=", TL_COND_NE}, {"<=", TL_COND_LE},
+               {">=", TL_COND_GE}, {"<", TL_COND_LT},  {">", TL_COND_GT}};
     for (size_t i = 0; i < TL_ARRAY_LEN(ops); i++) {
         size_t n = strlen(ops[i].text);
         if ((size_t)(r->end - r->at) >= n && memcmp(r->at, ops[i].text, n) == 0) {
@@ -312,7 +313,8 @@ static struct tl_term *path(struct reader *r)
     enum tl_type type = r->err ? TL_T_ANY : r->roots[t->root].type;
     if (t->steps && (type == TL_T_NUMBER || type == TL_T_BOOLEAN || type == TL_T_STRING)) {
         char message[200];
-        snprintf(message, sizeof(message), "\"%s\" is a %s and has no parts", r->roots[t->root].name, tl_type_name(type));
+        snprintf(message, sizeof(message), "\"%s\" is a %s and has no parts", r->roots[t->root].name,
+                 tl_type_name(type));
         fail_at(r, start, message);
     } else if (t->steps && t->steps->key && (type == TL_T_FLOATS || type == TL_T_STRINGS)) {
         fail_at(r, start, "the parts of a list are [0], [1] …");
@@ -442,14 +444,14 @@ static struct tl_cond *read_one(struct reader *r)
 {
     struct tl_cond *c = NULL;
     bool not = is_word(r, "not");
-    if (!not && r->token != T_OPEN)
+    if (!not &&r->token != T_OPEN)
         return read_comparison(r);
     if (++r->depth > TL_COND_DEPTH) {
         fail_at(r, r->start, "parentheses and \"not\" lie too deep within one another");
         return NULL;
     }
     next(r);
-    if (not) {
+    if (not ) {
         if ((c = new_cond(r, TL_COND_NOT)))
             c->first = read_one(r);
     } else {
@@ -462,7 +464,8 @@ static struct tl_cond *read_one(struct reader *r)
     return c;
 }
 
-static struct tl_cond *read_joined(struct reader *r, enum tl_cond_kind kind, const char *word, struct tl_cond *(*part)(struct reader *r))
+static struct tl_cond *read_joined(struct reader *r, enum tl_cond_kind kind, const char *word,
+                                   struct tl_cond *(*part)(struct reader *r))
 {
     struct tl_cond *first = part(r), *last = first;
     if (r->err || !is_word(r, word))
@@ -491,7 +494,8 @@ static struct tl_cond *read_or(struct reader *r)
 int tl_cond_parse(const char *text, size_t len, const struct tl_port *roots, struct tl_arena *arena,
                   const struct tl_cond **ret, struct tl_str *why)
 {
-    struct reader r = {.text = text, .at = text, .start = text, .end = text + len, .roots = roots, .arena = arena, .why = why};
+    struct reader r = {
+        .text = text, .at = text, .start = text, .end = text + len, .roots = roots, .arena = arena, .why = why};
     *ret = NULL;
     if (len > TL_COND_MAX)
         tl_str_printf(why, "is %zu bytes long, at most %d are allowed", len, TL_COND_MAX);
@@ -502,7 +506,8 @@ int tl_cond_parse(const char *text, size_t len, const struct tl_port *roots, str
     next(&r);
     struct tl_cond *c = read_or(&r);
     if (!r.err && r.token != T_END)
-        expected(&r, c && c->kind == TL_COND_TRUTH ? "a comparison, \"and\", \"or\" or the end" : "\"and\", \"or\" or the end");
+        expected(&r, c && c->kind == TL_COND_TRUTH ? "a comparison, \"and\", \"or\" or the end"
+                                                   : "\"and\", \"or\" or the end");
     if (r.err)
         return why->err ? why->err : r.err;
     *ret = c;

@@ -69,7 +69,8 @@ static struct seen length(struct seen s)
 
 static struct seen see(const struct tl_term *t, const struct tl_value *values)
 {
-    struct seen s = {.kind = t->kind, .boolean = t->boolean, .number = t->number, .text = t->text, .len = t->len, .list = t};
+    struct seen s = {
+        .kind = t->kind, .boolean = t->boolean, .number = t->number, .text = t->text, .len = t->len, .list = t};
     if (t->kind == TL_TERM_PATH)
         s = follow(t, values);
     return t->length ? length(s) : s;
@@ -87,8 +88,7 @@ static bool same_json(const json_t *a, const json_t *b, int depth)
     if (json_is_array(a)) {
         if (json_array_size(a) != json_array_size(b))
             return false;
-        json_array_foreach((json_t *)(uintptr_t)a, i, v)
-        {
+        json_array_foreach((json_t *)(uintptr_t)a, i, v) {
             if (!same(see_json(v), see_json(json_array_get(b, i)), depth - 1))
                 return false;
         }
@@ -96,8 +96,7 @@ static bool same_json(const json_t *a, const json_t *b, int depth)
     }
     if (json_object_size(a) != json_object_size(b))
         return false;
-    json_object_foreach((json_t *)(uintptr_t)a, key, v)
-    {
+    json_object_foreach((json_t *)(uintptr_t)a, key, v) {
         const json_t *other = json_object_get(b, key);
         if (!other || !same(see_json(v), see_json(other), depth - 1))
             return false;
@@ -175,8 +174,7 @@ static bool within(struct seen a, struct seen list)
                 return true;
         return false;
     }
-    json_array_foreach(list.kind == TL_TERM_PATH ? (json_t *)(uintptr_t)list.json : NULL, i, v)
-    {
+    json_array_foreach(list.kind == TL_TERM_PATH ? (json_t *)(uintptr_t)list.json : NULL, i, v) {
         if (same(a, see_json(v), COMPARE_DEPTH))
             return true;
     }

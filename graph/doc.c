@@ -346,7 +346,7 @@ int tl_doc_read(const char *text, size_t len, struct tl_doc **ret, struct tl_dia
     int err = read_top(&g, &r);
     if (err)
         r.err = err;
-    else if (r.err == TL_EINVAL)
+    else if (tl_jread_end(&r) == TL_EINVAL)
         tl_diag_cut(d, count, dropped); /* what was found in a text that is none is not told */
     err = tl_jread_finish(&r, d);
     if (!err)

@@ -2,6 +2,7 @@
 
 #include "base/err.h"
 #include "base/hash.h"
+#include "base/jread.h"
 #include "base/mem.h"
 
 #include <pthread.h>
@@ -70,8 +71,7 @@ static struct tl_idmap_slot *slot_of(const struct tl_idmap *map, const char *id,
 {
     uint32_t i = hash & map->mask;
     for (; map->slots[i].at; i = (i + 1) & map->mask) {
-        const char *have = map->pool + map->slots[i].at;
-        if (map->slots[i].hash == hash && strncmp(have, id, len) == 0 && have[len] == '\0')
+        if (map->slots[i].hash == hash && tl_jtext_is((struct tl_jtext){id, len}, map->pool + map->slots[i].at))
             break;
     }
     return &map->slots[i];

@@ -339,6 +339,8 @@ static int put_batch(struct tl_txn *txn, void *arg)
         .results = b->run->exec->results, .org = b->run->org, .run = id, .kept = b->kept, .end = b->end};
     if (!err)
         err = tl_result_commit(txn, &results);
+    if (!err && b->end)
+        err = tl_history_put(txn, b->run->org, &b->run->history);
     return !err && b->end ? put_end(txn, id) : err;
 }
 
@@ -371,6 +373,8 @@ static void batch_done(void *arg, int err)
         conf->notify(conf->arg, &run->id, b->events[b->nevents - 1].seq, b->end);
     pthread_mutex_lock(&run->journal->lock);
     came_back(run->journal, err);
+    if (!err)
+        tl_results_committed(run->exec->results, b->kept);
     if (b->end && !err)
         tl_results_ended(run->exec->results, &run->id);
     if (b->end)

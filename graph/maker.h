@@ -14,7 +14,6 @@ struct tl_kind {
     struct tl_value *usual; /* the parameters' defaults, owned; NULL where the kind is of one node */
     uint32_t next_plain;    /* the next kind that is shared, or UINT32_MAX */
     uint8_t hash[32];
-    const struct tl_plan_node *last; /* the last node whose digest was made from parameters alone, or NULL */
 };
 
 struct tl_maker {
@@ -35,6 +34,8 @@ struct tl_maker {
         struct tl_jtext type;
         uint32_t kind;
     } recent[64]; /* types that were looked up, by their hash */
+    uint32_t
+        digested[64]; /* nodes whose digests were made from parameters alone, by kind and first parameter; index + 1 */
     struct tl_shared shared;
     struct tl_jread reader;
     char path[96];

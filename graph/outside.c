@@ -165,7 +165,8 @@ static void unknown_answered(struct tl_op_ctx *ctx, int err, const json_t *answe
         tl_journal_node_changed(run, ctx->node);
         memset(ctx->priv, 0, ctx->def->op->priv_size);
         ctx->on_cancel = NULL;
-        ctx->cleaned = ctx->interrupted = ctx->cancel_told = false;
+        ctx->cleaned = ctx->interrupted = ctx->cancel_told = ctx->timed_out = false;
+        ctx->began_us = tl_exec_mono_us(run->exec);
         ctx->in_run = true;
         pthread_mutex_unlock(&run->lock);
         int bad = m ? submit_mark(m) : TL_ENOMEM;
@@ -194,6 +195,7 @@ bool tl_op_ask_person(struct tl_op_ctx *ctx)
         tl_node_timer_cancel(&ctx->timeout);
         ctx->done = ctx->cancel_told = false;
         ctx->on_cancel = NULL;
+        ctx->calls++; /* it stays until this has returned, whoever answers */
         tl_values_clear(ctx->outputs, ctx->def->nout);
     }
     pthread_mutex_unlock(&run->lock);
@@ -206,12 +208,17 @@ bool tl_op_ask_person(struct tl_op_ctx *ctx)
         form[k] = *ctx->def->out[k];
     const struct tl_ask question = {.kind = TL_ASK_UNKNOWN, .shown = shown, .form = form, .answered = unknown_answered};
     int err = shown && form ? tl_ask_open(ctx, &question) : TL_ENOMEM;
-    if (!err)
-        return true;
     pthread_mutex_lock(&run->lock);
-    ctx->done = true;
-    ctx->err = TL_EUNKNOWN;
-    pthread_mutex_unlock(&run->lock);
-    return false;
+    if (err) { /* it cannot be asked: the node fails with what is known */
+        ctx->done = run->nodes[ctx->node].answered = true;
+        ctx->err = TL_EUNKNOWN;
+    } else if (run->stopping && ctx->cancel_told && ctx->on_cancel && !ctx->done) {
+        /* A cancel came before there was anything to be told of it. Where the question knows already, this is nothing to it. */
+        pthread_mutex_unlock(&run->lock);
+        ctx->on_cancel(ctx);
+        pthread_mutex_lock(&run->lock);
+    }
+    tl_run_call_ended(ctx);
+    return true;
 }
 

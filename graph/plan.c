@@ -193,7 +193,8 @@ static int link_nodes(struct tl_maker *m)
     for (uint32_t e = 0; e < doc->nedges; e++)
         if (m->edge_port[e] != NONE) {
             struct tl_plan_port *p = &m->ports[m->edge_port[e]];
-            sources[p->first_source + p->nsources++] = (struct tl_plan_source){doc->edges[e].source, m->edge_out[e]};
+            sources[p->first_source + p->nsources++] = (struct tl_plan_source){
+                .node = doc->edges[e].source, .out = m->edge_out[e], .value = m->nodes[doc->edges[e].source].first_out + m->edge_out[e]};
             consumers[first[doc->edges[e].source + 1]++] = doc->edges[e].target;
         }
     /* first[i] to first[i + 1] are i's; of several edges to one node the first stays. */

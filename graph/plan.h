@@ -27,7 +27,8 @@ struct tl_plan_port {
 
 struct tl_plan_source {
     uint32_t node;
-    uint32_t out; /* index among the producer's outputs */
+    uint32_t out;   /* index among the producer's outputs */
+    uint32_t value; /* place among the outputs of all nodes */
 };
 
 /* Two cache lines; what a run looks at for every node is in the first. */

@@ -424,14 +424,30 @@ static bool same_params(const struct tl_plan_node *a, const struct tl_plan_node 
     return true;
 }
 
-/* Its edges are known: a port has a literal where none comes in. */
-static int make_digest(struct tl_maker *m, struct tl_plan_node *n, struct tl_kind *kind)
+/* The place of a node that may have the same digest. */
+static uint32_t *like_it(struct tl_maker *m, uint32_t i)
 {
+    const struct tl_value *v = m->nodes[i].nparams ? m->nodes[i].params : NULL;
+    uint64_t h = m->kind_of[i], bits = 0;
+    if (v && v->type == TL_T_NUMBER)
+        memcpy(&bits, &v->number, sizeof(bits));
+    else if (v && v->type != TL_T_BOOLEAN && v->type != TL_T_ANY)
+        bits = (uintptr_t)v->json;
+    h = (h ^ bits) * 0x9e3779b97f4a7c15u;
+    return &m->digested[(h >> 32) % TL_ARRAY_LEN(m->digested)];
+}
+
+/* Its edges are known: a port has a literal where none comes in. */
+static int make_digest(struct tl_maker *m, uint32_t i)
+{
+    struct tl_plan_node *n = &m->nodes[i];
+    const struct tl_kind *kind = &m->kinds[m->kind_of[i]];
+    uint32_t *like = like_it(m, i);
     bool literals = false;
     for (uint32_t p = 0; p < n->nin; p++)
         literals |= !tl_value_none(n->in[p].literal);
-    if (!literals && kind->last && same_params(n, kind->last)) {
-        memcpy(n->digest, kind->last->digest, sizeof(n->digest));
+    if (!literals && *like && m->kind_of[*like - 1] == m->kind_of[i] && same_params(n, &m->nodes[*like - 1])) {
+        memcpy(n->digest, m->nodes[*like - 1].digest, sizeof(n->digest));
         return 0;
     }
     struct tl_blake2b h;
@@ -452,7 +468,8 @@ static int make_digest(struct tl_maker *m, struct tl_plan_node *n, struct tl_kin
         tl_blake2b_update(&h, v, sizeof(v));
     }
     tl_blake2b_final(&h, n->digest);
-    kind->last = err || literals ? kind->last : n;
+    if (!err && !literals)
+        *like = i + 1;
     return err;
 }
 
@@ -461,7 +478,7 @@ int tl_maker_digests(struct tl_maker *m)
     int err = 0;
     for (uint32_t i = 0; !err && i < m->plan->nnodes; i++)
         if (m->kind_of[i] != NONE)
-            err = make_digest(m, &m->nodes[i], &m->kinds[m->kind_of[i]]);
+            err = make_digest(m, i);
     return err;
 }
 

@@ -14,10 +14,8 @@ static bool gather(struct tl_compute *c)
             c->in[p] = NULL;
             continue;
         }
-        if (port->nsources) {
-            const struct tl_plan_source *src = &c->plan->sources[port->first_source];
-            v = &c->values[c->plan->nodes[src->node].first_out + src->out];
-        }
+        if (port->nsources)
+            v = &c->values[c->plan->sources[port->first_source].value];
         c->in[p] = tl_value_none(v) ? NULL : v;
         if (c->in[p] ? v->type != port->def->type && port->def->type != TL_T_ANY : port->def->flags & TL_PORT_REQUIRED)
             return false;
@@ -25,14 +23,46 @@ static bool gather(struct tl_compute *c)
     return true;
 }
 
+bool tl_run_compute_plain(struct tl_run *run, const struct tl_plan_node *n)
+{
+    struct tl_compute c;
+    if (!n->op->compute || n->nin > TL_COMPUTE_PORTS)
+        return false;
+    c.node = n;
+    c.plan = run->plan;
+    c.values = run->values;
+    return gather(&c) && n->op->compute(&c, run->values + n->first_out) == 0;
+}
+
+/* With results kept: the one that is there, or a new one. Runs that go on after a crash, and nodes with a policy, have further rules: an ordinary attempt knows them. */
+static bool compute_kept(struct tl_run *run, uint32_t node, const struct tl_compute *c)
+{
+    struct tl_op_ctx ctx = {.run = run, .node = node, .def = c->node, .outputs = tl_run_values(run, node)};
+    if (run->root->resumed || c->node->policy || tl_result_key(&ctx) < 0)
+        return false;
+    bool found = tl_result_find(&ctx) == 0;
+    if (!found && c->node->op->compute(c, ctx.outputs) != 0)
+        return false;
+    run->nodes[node].cached = found;
+    ctx.kept = tl_result_keep(&ctx);
+    tl_run_computed(run, node, &ctx);
+    tl_result_free(ctx.kept);
+    free(ctx.step_key);
+    return true;
+}
+
 bool tl_run_compute(struct tl_run *run, uint32_t node)
 {
     const struct tl_plan_node *n = &run->plan->nodes[node];
-    if (!n->op->compute || n->nin > TL_COMPUTE_PORTS || run->root->journal)
+    if (!n->op->compute || n->nin > TL_COMPUTE_PORTS)
         return false;
     struct tl_compute c = {.node = n, .plan = run->plan, .values = run->values};
-    if (!gather(&c) || n->op->compute(&c, tl_run_values(run, node)) != 0)
+    if (!gather(&c))
         return false;
-    tl_run_computed(run, node);
+    if (run->exec->results && (run == run->root || run->open))
+        return compute_kept(run, node, &c);
+    if (n->op->compute(&c, tl_run_values(run, node)) != 0)
+        return false;
+    tl_run_computed(run, node, NULL);
     return true;
 }

@@ -249,11 +249,13 @@ static int find_shared(struct tl_op_ctx *ctx, struct lookup *l)
 {
     struct tl_results *r = ctx->run->exec->results;
     bool hot = tl_hot_get(r->hot, ctx->result.key, &l->head.facts, ctx->outputs, ctx->def->nout, &l->hashes);
+    ctx->result.soon = hot && !l->head.facts.on_disk;
     if (hot)
         return 0;
     l->table = TL_TBL_RESULT;
     l->klen = tl_result_db_key(l->key, org_of(ctx), ctx->result.key);
     int err = tl_db_read(r->db, look, l);
+    l->head.facts.on_disk = true;
     if (!err)
         tl_hot_put(r->hot, ctx->result.key, &l->head.facts, ctx->outputs, ctx->def->nout, l->hashes,
                    memory_of(l->hashes, l->bytes));
@@ -313,10 +315,12 @@ int tl_result_find(struct tl_op_ctx *ctx)
     }
     ctx->result.found = true;
     ctx->result.stamp = l.head.facts.stamp;
+    if (ctx->result.soon && (ctx->kept = tl_record_new(&l.head, ctx->outputs, ctx->def->nout, l.hashes, 0)))
+        memcpy(ctx->kept->key, ctx->result.key, HASH);
     set_hashes(&ctx->run->nodes[ctx->node], l.hashes);
     if (tl_id_equal(&l.head.facts.run, &root->id))
         ctx->usage = l.head.facts.usage;
-    if (l.head.flags & TL_RECORD_IMPURE)
+    if (ctx->result.own && l.head.flags & TL_RECORD_IMPURE)
         tl_op_impure(ctx);
     return 0;
 }
@@ -404,12 +408,10 @@ struct tl_kept *tl_result_keep(struct tl_op_ctx *ctx)
 {
     struct tl_results *r = ctx->run->exec->results;
     bool impure = ctx->impure || !(ctx->def->op->flags & TL_OP_PURE), sealed = !tl_op_open(ctx);
-    if (impure && ctx->run->parent && !ctx->impure)
-        tl_op_impure(ctx);
     if (!r)
         return NULL;
     if (ctx->result.found)
-        return note_use(ctx);
+        return ctx->kept ? ctx->kept : note_use(ctx);
     if (sealed ? !is_worth(ctx) : !ctx->result.has_key)
         return NULL;
     uint8_t *made;
@@ -418,10 +420,17 @@ struct tl_kept *tl_result_keep(struct tl_op_ctx *ctx)
     const uint8_t *hashes = set_hashes(&ctx->run->nodes[ctx->node], made);
     struct tl_record_head head = {
         .facts = {.run = ctx->run->root->id, .stamp = impure ? 0 : tl_results_now(r), .usage = ctx->usage},
-        .flags = impure ? TL_RECORD_IMPURE : 0};
+        .flags = ctx->impure ? TL_RECORD_IMPURE : 0};
     return sealed   ? keep_sealed(ctx, &head, hashes)
            : impure ? keep_own(ctx, &head, hashes)
                     : keep_shared(ctx, &head, hashes);
+}
+
+void tl_results_committed(const struct tl_results *r, const struct tl_kept *list)
+{
+    for (; r && list; list = list->next)
+        if (list->kind == TL_KEPT_RESULT)
+            tl_hot_on_disk(r->hot, list->key);
 }
 
 void tl_result_free(struct tl_kept *list)
@@ -483,12 +492,14 @@ struct tl_kept *tl_result_sorted(struct tl_kept *list)
     return all;
 }
 
-int tl_result_hashes(struct tl_txn *txn, const char *org, const uint8_t key[32], uint32_t nout, uint8_t *ret,
-                     struct tl_result_facts *ret_facts)
+int tl_result_hashes(struct tl_results *r, struct tl_txn *txn, const char *org, const uint8_t key[32], uint32_t nout,
+                     uint8_t *ret, struct tl_result_facts *ret_facts)
 {
     uint8_t k[TL_ORG_MAX + HASH];
     struct tl_record_head head;
     struct tl_bytes v;
+    if (r && tl_hot_hashes(r->hot, key, ret_facts, nout, ret))
+        return 0;
     int err = tl_txn_get(txn, TL_TBL_RESULT, k, tl_result_db_key(k, org, key), &v);
     if (!err)
         err = tl_record_hashes(v.data, v.len, &head, nout, ret);

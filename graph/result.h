@@ -33,6 +33,7 @@ struct tl_result_ctx {
     uint64_t stamp; /* of the record that was found */
     bool has_key;
     bool found, own; /* own: found for this run only */
+    bool soon;       /* found in memory, and not on disk yet: kept once more, with what tells of it */
 };
 
 /* Fills ctx's key. TL_ENOMEM. */
@@ -67,6 +68,8 @@ struct tl_result_commit {
     bool end;             /* the run ends with this commit: what only it could use goes */
 };
 int tl_result_commit(struct tl_txn *txn, const struct tl_result_commit *c);
+/* After the commit of what was kept. */
+void tl_results_committed(const struct tl_results *r, const struct tl_kept *list);
 /* After the commit that ended the run: removes in pieces what was too much for that commit. */
 void tl_results_ended(const struct tl_results *r, const struct tl_id *run);
 
@@ -80,9 +83,10 @@ struct tl_result_facts {
     struct tl_id run; /* that made it */
     uint64_t stamp;   /* when it was used last, in ms, as exact as renewing is */
     struct tl_usage usage;
+    bool on_disk; /* of one in memory: it has been committed */
 };
-/* The hashes of a kept result's outputs (nout of 32 bytes each), without making values of them. TL_ENOTFOUND also where it has another shape. */
-int tl_result_hashes(struct tl_txn *txn, const char *org, const uint8_t key[32], uint32_t nout, uint8_t *ret,
-                     struct tl_result_facts *ret_facts);
+/* The hashes of a kept result's outputs (nout of 32 bytes each), without making values of them. r may be NULL. TL_ENOTFOUND also where it has another shape. */
+int tl_result_hashes(struct tl_results *r, struct tl_txn *txn, const char *org, const uint8_t key[32], uint32_t nout,
+                     uint8_t *ret, struct tl_result_facts *ret_facts);
 
 #endif

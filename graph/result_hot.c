@@ -193,6 +193,23 @@ bool tl_hot_get(struct tl_hot *hot, const uint8_t key[32], struct tl_result_fact
     return ok;
 }
 
+bool tl_hot_hashes(struct tl_hot *hot, const uint8_t key[32], struct tl_result_facts *ret_facts, uint32_t n,
+                   uint8_t *ret)
+{
+    struct shard *s = shard_of(hot, key);
+    pthread_mutex_lock(&s->lock);
+    struct entry *e = find(s, key);
+    bool ok = e && e->n == n;
+    if (ok)
+        *ret_facts = e->facts;
+    if (ok && e->hashed)
+        memcpy(ret, e->values + n, (size_t)32 * n);
+    for (uint32_t i = 0; ok && !e->hashed && i < n; i++)
+        tl_value_hash(&e->values[i], ret + (size_t)32 * i);
+    pthread_mutex_unlock(&s->lock);
+    return ok;
+}
+
 void tl_hot_stamp(struct tl_hot *hot, const uint8_t key[32], uint64_t stamp)
 {
     struct shard *s = shard_of(hot, key);
@@ -200,5 +217,15 @@ void tl_hot_stamp(struct tl_hot *hot, const uint8_t key[32], uint64_t stamp)
     struct entry *e = find(s, key);
     if (e)
         e->facts.stamp = stamp;
+    pthread_mutex_unlock(&s->lock);
+}
+
+void tl_hot_on_disk(struct tl_hot *hot, const uint8_t key[32])
+{
+    struct shard *s = shard_of(hot, key);
+    pthread_mutex_lock(&s->lock);
+    struct entry *e = find(s, key);
+    if (e)
+        e->facts.on_disk = true;
     pthread_mutex_unlock(&s->lock);
 }

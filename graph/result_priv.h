@@ -36,6 +36,10 @@ void tl_hot_put(struct tl_hot *hot, const uint8_t key[32], const struct tl_resul
                 const struct tl_value *values, uint32_t n, const uint8_t *hashes, size_t bytes);
 bool tl_hot_get(struct tl_hot *hot, const uint8_t key[32], struct tl_result_facts *ret_facts, struct tl_value *values,
                 uint32_t n, uint8_t **ret_hashes);
+/* The same without the values: hashes of all n outputs. */
+bool tl_hot_hashes(struct tl_hot *hot, const uint8_t key[32], struct tl_result_facts *ret_facts, uint32_t n,
+                   uint8_t *ret);
+void tl_hot_on_disk(struct tl_hot *hot, const uint8_t key[32]);
 void tl_hot_stamp(struct tl_hot *hot, const uint8_t key[32], uint64_t stamp);
 
 struct tl_results {

@@ -44,7 +44,8 @@ void tl_run_unref(struct tl_run *run)
 {
     if (!run || --run->refs > 0)
         return;
-    for (uint32_t i = 0; run->nodes && i < run->plan->nnodes; i++) {
+    bool walked = run->walked == run->plan->nwanted; /* its nodes' states were never touched */
+    for (uint32_t i = 0; run->nodes && !walked && i < run->plan->nnodes; i++) {
         free(run->nodes[i].hashes);
         free_extra(run->nodes[i].extra);
     }
@@ -59,6 +60,7 @@ void tl_run_unref(struct tl_run *run)
         tl_run_unref(run->root);
     }
     tl_journal_free(run->journal);
+    tl_history_clear(&run->history);
     free(run->held);
     free(run->nodes);
     free(run->prefix);
@@ -98,10 +100,14 @@ int tl_run_new(struct tl_exec *exec, struct tl_plan *plan, struct tl_run **ret)
         tl_run_unref(run);
         return TL_ENOMEM;
     }
-    for (uint32_t i = 0; i < plan->nnodes; i++)
-        run->nodes[i].waiting = plan->nodes[i].nproducers;
     *ret = run;
     return 0;
+}
+
+void tl_run_count_waiting(struct tl_run *run)
+{
+    for (uint32_t i = 0; i < run->plan->nnodes; i++)
+        run->nodes[i].waiting = run->plan->nodes[i].nproducers;
 }
 
 char *tl_run_step_id(const struct tl_run *run, uint32_t node)
@@ -159,7 +165,7 @@ uint32_t tl_run_pop_ready(struct tl_run *run, enum tl_op_class cls)
     return node;
 }
 
-static void queue_node(struct tl_run *run, uint32_t node)
+void tl_run_queue(struct tl_run *run, uint32_t node)
 {
     bool pure = run->plan->nodes[node].op->flags & TL_OP_PURE;
     if (pure || run->root->durable || !hold_back(run, node))
@@ -246,6 +252,8 @@ void tl_run_set_status(struct tl_run *run, uint32_t i, enum tl_node_status statu
 
 void tl_run_stop_now(struct tl_run *run, int err, const char *node, const char *message)
 {
+    if (run->walking)
+        tl_run_walk_leave(run);
     run->stopping = true;
     run->err = err;
     run->err_node = tl_strdup(node);
@@ -323,7 +331,7 @@ static void release(struct tl_run *run, uint32_t first)
                 s->next_ready = list;
                 list = c;
             } else {
-                queue_node(run, c);
+                tl_run_queue(run, c);
             }
         }
     }
@@ -342,9 +350,11 @@ static void node_done(struct tl_op_ctx *ctx)
     release(run, ctx->node);
 }
 
-void tl_run_computed(struct tl_run *run, uint32_t node)
+void tl_run_computed(struct tl_run *run, uint32_t node, struct tl_op_ctx *ctx)
 {
     run->nodes[node].attempts = 1;
+    if (ctx)
+        tl_journal_result(ctx);
     tl_run_set_status(run, node, TL_NODE_DONE);
     run->left--;
     if (run->nest_step)
@@ -357,6 +367,10 @@ static void compute_some(struct tl_run *run)
 {
     int64_t until = tl_exec_mono_us(run->exec) + BEGIN_US;
     uint32_t i;
+    while (run->walking && tl_run_walk(run) && tl_exec_mono_us(run->exec) <= until)
+        ;
+    if (run->walking)
+        return;
     for (uint32_t n = 1; !run->stopping && (i = tl_run_pop_ready(run, TL_CLASS_CPU)) != NONE; n++)
         if ((n % LOOK_EVERY == 0 && tl_exec_mono_us(run->exec) > until) || !tl_run_compute(run, i)) {
             push_front(run, i);
@@ -367,11 +381,15 @@ static void compute_some(struct tl_run *run)
 void tl_run_begin(struct tl_run *run)
 {
     pthread_mutex_lock(&run->lock);
-    for (uint32_t k = 0; !run->stopping && k < run->plan->nwanted; k++) {
+    if (!run->stopping)
+        tl_run_walk_begin(run);
+    if (!run->walking)
+        tl_run_count_waiting(run);
+    for (uint32_t k = 0; !run->stopping && !run->walking && k < run->plan->nwanted; k++) {
         uint32_t i = run->plan->order[k];
         if (run->nodes[i].waiting)
             break; /* the order begins with all that wait for nothing */
-        queue_node(run, i);
+        tl_run_queue(run, i);
     }
     compute_some(run);
     tl_run_list_ready(run);
@@ -396,7 +414,7 @@ static void retry_now(struct tl_timer *timer)
     if (s->extra && s->extra->retry == t) {
         s->extra->retry = NULL;
         if (!run->stopping && s->status == TL_NODE_QUEUED)
-            queue_node(run, t->node);
+            tl_run_queue(run, t->node);
     }
     tl_run_list_ready(run);
     pthread_mutex_unlock(&run->lock);
@@ -429,7 +447,12 @@ static void fall_back(struct tl_op_ctx *ctx, const struct tl_policy *policy)
     for (uint32_t k = 0; policy->fallback && k < ctx->def->nout; k++)
         ctx->outputs[k] = tl_value_ref(&policy->fallback[k]);
     run->nodes[ctx->node].fallback = true;
-    ctx->impure = true; /* what stood in is no result of the op, but stays this run's */
+    /* What stood in is no result of the op, but this run stays with it. */
+    ctx->impure = true;
+    if (run->parent)
+        tl_op_impure(run->parent);
+    if (tl_op_open(ctx))
+        ctx->kept = tl_result_keep(ctx);
     node_done(ctx);
 }
 
@@ -480,6 +503,36 @@ static void count_usage(struct tl_op_ctx *ctx)
         tl_run_stop_now(run, TL_EBUDGET, ctx->def->id, tokens ? "the run used more tokens than its budget allows" : "the run cost more than its budget allows");
 }
 
+/* For the estimates of later runs: what an attempt took whose outcome is its own, not a person's or a cancel's. run->lock held. */
+static void count_time(const struct tl_op_ctx *ctx, int err)
+{
+    struct tl_run *run = ctx->run, *root = run->root;
+    const struct tl_node_extra *x = run->nodes[ctx->node].extra;
+    if (!ctx->began_us || !root->journal || (run != root && !run->open) || ctx->result.found || (x && x->waits) ||
+        err == TL_ECANCELLED || err == TL_EUNKNOWN)
+        return;
+    double ms = (double)(tl_exec_mono_us(run->exec) - ctx->began_us) / 1000;
+    if (run != root)
+        pthread_mutex_lock(&root->lock);
+    tl_history_took(&root->history, ctx->def, 1, ms, &ctx->usage, err != 0);
+    if (run != root)
+        pthread_mutex_unlock(&root->lock);
+}
+
+/* The quick nodes of a run that has ended, whose time nobody took one by one. */
+static void count_quick(struct tl_run *run)
+{
+    double ms = run->quick_nodes ? run->quick_us / 1000 / (double)run->quick_nodes : 0;
+    pthread_mutex_lock(&run->lock);
+    for (uint32_t k = 0; k < run->plan->nwanted; k++) {
+        const struct tl_plan_node *n = &run->plan->nodes[run->plan->order[k]];
+        const struct tl_node_state *s = &run->nodes[run->plan->order[k]];
+        if (n->op->flags & TL_OP_QUICK && !s->cached && (s->status == TL_NODE_DONE || s->status == TL_NODE_FAILED))
+            tl_history_took(&run->history, n, 1, ms, NULL, s->status == TL_NODE_FAILED);
+    }
+    pthread_mutex_unlock(&run->lock);
+}
+
 /* An attempt has ended and nobody is inside: takes ctx. run->lock held. */
 void tl_run_settle(struct tl_op_ctx *ctx, struct tl_op_ctx **spare)
 {
@@ -491,6 +544,7 @@ void tl_run_settle(struct tl_op_ctx *ctx, struct tl_op_ctx **spare)
     tl_node_timer_cancel(&ctx->alarm);
     if (ctx->has_place)
         tl_exec_leave_place(run, tl_op_class(ctx->def->op), tl_exec_mono_us(run->exec) - ctx->began_us);
+    count_time(ctx, err);
     if (s->extra && s->extra->waits) {
         json_decref(s->extra->waits);
         s->extra->waits = NULL;
@@ -611,6 +665,7 @@ static void end_outermost(struct tl_run *run)
     } else if (run->journal) {
         struct tl_str payload = {0};
         const char *status = fill_ending(run, &payload);
+        count_quick(run);
         tl_journal_end(run, status, &payload);
         tl_str_clear(&payload);
     } else {

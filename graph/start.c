@@ -3,6 +3,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "graph/state.h"
+#include "graph/why.h"
 #include "store/text.h"
 
 #include <stdio.h>
@@ -110,6 +111,15 @@ static void first_done(void *arg, int err)
     free_first(f);
 }
 
+/* What replanning needs, and the revisions of its ops, for who asks later why a node ran. */
+static char *doc_text(const struct tl_run_req *req)
+{
+    TL_AUTO_JSON json_t *doc = json_copy(req->doc);
+    if (!doc || json_object_set_new(doc, "ops", tl_why_ops(req->plan)) < 0)
+        return NULL;
+    return tl_json_text(doc);
+}
+
 /* Its nodes begin while the first commit is under way; those that may reach outside wait for it. */
 static int start_stored(struct first *f, const struct tl_run_req *req)
 {
@@ -120,7 +130,7 @@ static int start_stored(struct first *f, const struct tl_run_req *req)
     int err = tl_journal_new(run, 1, false);
     if (err)
         return err;
-    f->doc = tl_json_text(req->doc);
+    f->doc = doc_text(req);
     f->record = tl_journal_first_record(run);
     f->queued.seq = 1;
     f->queued.text = tl_journal_event_text(run, 1, "run.queued", payload, (size_t)n, &f->queued.len);
@@ -219,7 +229,10 @@ static int read_stored(struct tl_txn *txn, void *arg)
     int err = tl_run_read_record(txn, &s->id, &s->record);
     if (!err)
         err = tl_txn_get(txn, TL_TBL_RUN_DOC, s->id.b, TL_ID_LEN, &v);
-    return err ? err : tl_json_parse(v.data, v.len, &s->doc, NULL);
+    if (!err)
+        err = tl_json_parse(v.data, v.len, &s->doc, NULL);
+    json_object_del(s->doc, "ops"); /* doc_text() added them */
+    return err;
 }
 
 /* Marks the nodes whose outputs the journal has already. */

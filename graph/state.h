@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/str.h"
 #include "graph/op_ctx.h"
+#include "graph/history.h"
 #include "graph/policy.h"
 #include "graph/result.h"
 #include "graph/run.h"
@@ -129,6 +130,11 @@ struct tl_run {
     _Atomic bool suspended;            /* the executor closes: no terminal event */
     _Atomic bool durable;              /* its first commit is on disk */
     bool resumed;                      /* an earlier life of the server began it */
+    struct tl_history history;         /* what its nodes took */
+    uint32_t walked;                   /* walk.c: so many of the plan's order are done, while walking and afterwards */
+    bool walking;
+    double quick_us;                   /* time of threads that met nothing but quick nodes … */
+    uint64_t quick_nodes;              /* … and how many */
     struct tl_held *held;              /* nodes that wait for that, each with a reference to its run */
     size_t nheld, held_cap;
     json_t *told;                      /* step ids inside groups whose outputs the journal had when the run was taken up; NULL for none */
@@ -237,6 +243,12 @@ uint32_t tl_run_slice(struct tl_run *run, enum tl_op_class cls, struct tl_op_ctx
 
 /* quick.c */
 bool tl_run_compute(struct tl_run *run, uint32_t node); /* run->lock held. False where an ordinary attempt must do it */
+bool tl_run_compute_plain(struct tl_run *run, const struct tl_plan_node *n); /* the same for its values alone, where no result is kept */
+
+/* walk.c */
+void tl_run_walk_begin(struct tl_run *run); /* before anything of it is queued: sets run->walking where it may. run->lock held, as below */
+bool tl_run_walk(struct tl_run *run);       /* some nodes of a walking run. Whether it goes on walking; if not, it is over or its ready nodes are queued */
+void tl_run_walk_leave(struct tl_run *run); /* a walking run goes on as any other */
 
 /* outside.c */
 enum { TL_OP_LATER = 2 }; /* an attempt goes on when its mark is on disk */
@@ -259,12 +271,14 @@ bool tl_run_stop(struct tl_run *run, int err, const char *node, const char *mess
 void tl_run_node_ended(struct tl_op_ctx *ctx); /* ctx is done and nobody is inside */
 void tl_run_call_ended(struct tl_op_ctx *ctx); /* a callback has returned; run->lock held, let go on return */
 /* With run->lock held: */
+void tl_run_queue(struct tl_run *run, uint32_t node);    /* it waits for nothing */
+void tl_run_count_waiting(struct tl_run *run);           /* once, before nodes are told of the end of others */
 uint32_t tl_run_pop_ready(struct tl_run *run, enum tl_op_class cls); /* UINT32_MAX where there is none */
 void tl_run_list_ready(struct tl_run *run); /* lets the executor know of what is ready */
 void tl_run_set_status(struct tl_run *run, uint32_t i, enum tl_node_status status);
 void tl_run_stop_now(struct tl_run *run, int err, const char *node, const char *message); /* where nothing has stopped it yet */
 void tl_run_settle(struct tl_op_ctx *ctx, struct tl_op_ctx **spare); /* an attempt has ended and nobody is inside: takes ctx */
-void tl_run_computed(struct tl_run *run, uint32_t node); /* its outputs are there, without an attempt */
+void tl_run_computed(struct tl_run *run, uint32_t node, struct tl_op_ctx *ctx); /* its outputs are there, without an attempt; ctx: what is to be kept, or NULL */
 bool tl_run_is_over(struct tl_run *run); /* true once: the caller has a reference and calls tl_run_end */
 void tl_run_unlock_and_end(struct tl_run *run);
 /* Without: */

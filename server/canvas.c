@@ -84,9 +84,9 @@ static char *new_head(struct tl_canvas_write *w, const json_t *old)
     const char *created = tl_json_str(old, "created_at"), *name = w->name ? w->name : tl_json_str(old, "name");
     w->ret_revision = (uint64_t)tl_json_int(old, "revision", 0) + 1;
     json_int_t nodes = w->graph ? (json_int_t)w->node_count : tl_json_int(old, "node_count", 0);
-    TL_AUTO_JSON json_t *head =
-        json_pack("{s:s,s:s,s:I,s:s,s:s,s:I}", "id", id, "name", name ? name : "", "revision", (json_int_t)w->ret_revision,
-                  "created_at", created ? created : now, "updated_at", now, "node_count", nodes);
+    TL_AUTO_JSON json_t *head = json_pack("{s:s,s:s,s:I,s:s,s:s,s:I}", "id", id, "name", name ? name : "", "revision",
+                                          (json_int_t)w->ret_revision, "created_at", created ? created : now,
+                                          "updated_at", now, "node_count", nodes);
     return head ? tl_json_text(head) : NULL;
 }
 
@@ -98,7 +98,8 @@ static int change_graph(struct tl_txn *txn, const struct tl_canvas_write *w, con
     return err || same || !held ? err : tl_text_drop(txn, w->org, old->hash, &w->id);
 }
 
-static int replace(struct tl_txn *txn, struct tl_canvas_write *w, const struct tl_org_key *key, const struct record *old, const json_t *old_head)
+static int replace(struct tl_txn *txn, struct tl_canvas_write *w, const struct tl_org_key *key,
+                   const struct record *old, const json_t *old_head)
 {
     struct tl_str text TL_CLEANUP(tl_str_clear) = {0};
     char hex[TL_TEXT_HEX];
@@ -120,7 +121,8 @@ static int replace(struct tl_txn *txn, struct tl_canvas_write *w, const struct t
     return err ? err : tl_txn_put(txn, TL_TBL_CANVAS, key->b, key->len, text.data, text.len);
 }
 
-static int take_away(struct tl_txn *txn, const struct tl_canvas_write *w, const struct tl_org_key *key, const struct record *old)
+static int take_away(struct tl_txn *txn, const struct tl_canvas_write *w, const struct tl_org_key *key,
+                     const struct record *old)
 {
     int err = old->graph.data ? 0 : tl_text_drop(txn, w->org, old->hash, &w->id);
     return err ? err : tl_txn_del(txn, TL_TBL_CANVAS, key->b, key->len);
@@ -194,7 +196,8 @@ static int read_one(struct tl_txn *txn, void *arg)
     return r->text ? 0 : TL_ENOMEM;
 }
 
-int tl_canvas_read(struct tl_db *db, const char *org, const struct tl_id *id, char **ret, size_t *ret_len, uint64_t *ret_revision)
+int tl_canvas_read(struct tl_db *db, const char *org, const struct tl_id *id, char **ret, size_t *ret_len,
+                   uint64_t *ret_revision)
 {
     struct reading r = {.org = org, .id = id, .what = THE_WHOLE};
     int err = tl_db_read(db, read_one, &r);
@@ -213,7 +216,8 @@ int tl_canvas_read_graph(struct tl_db *db, const char *org, const struct tl_id *
     return err;
 }
 
-int tl_canvas_name_graph(struct tl_db *db, const char *org, const struct tl_id *id, uint8_t ret_hash[TL_TEXT_HASH], char **ret, size_t *ret_len)
+int tl_canvas_name_graph(struct tl_db *db, const char *org, const struct tl_id *id, uint8_t ret_hash[TL_TEXT_HASH],
+                         char **ret, size_t *ret_len)
 {
     struct reading r = {.org = org, .id = id, .what = THE_NAME};
     int err = tl_db_read(db, read_one, &r);

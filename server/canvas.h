@@ -26,11 +26,13 @@ struct tl_canvas_write {
 int tl_canvas_write(struct tl_txn *txn, void *arg);
 
 /* The canvas with its graph, as JSON text; *ret owned. */
-int tl_canvas_read(struct tl_db *db, const char *org, const struct tl_id *id, char **ret, size_t *ret_len, uint64_t *ret_revision);
+int tl_canvas_read(struct tl_db *db, const char *org, const struct tl_id *id, char **ret, size_t *ret_len,
+                   uint64_t *ret_revision);
 /* The graph's text; *ret owned. */
 int tl_canvas_read_graph(struct tl_db *db, const char *org, const struct tl_id *id, char **ret, size_t *ret_len);
 /* What names the graph, without reading it. *ret is NULL where the text is kept under the hash, else the text itself, owned: an older record's. */
-int tl_canvas_name_graph(struct tl_db *db, const char *org, const struct tl_id *id, uint8_t ret_hash[TL_TEXT_HASH], char **ret, size_t *ret_len);
+int tl_canvas_name_graph(struct tl_db *db, const char *org, const struct tl_id *id, uint8_t ret_hash[TL_TEXT_HASH],
+                         char **ret, size_t *ret_len);
 /* Heads, newest first, as tl_run_list. */
 int tl_canvas_list(struct tl_db *db, const char *org, const struct tl_id *before, size_t limit, json_t **ret_items,
                    struct tl_id *ret_next, bool *ret_more);

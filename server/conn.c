@@ -62,7 +62,6 @@ void tl_conn_gone(struct tl_conn *c)
     if (c->next)
         c->next->prev = c->prev;
     http->nconns--;
-    tl_stream_free(c->stream);
     tl_ws_free(c->ws);
     if (c->seen.text)
         tl_wipe(c->seen.text, strlen(c->seen.text));
@@ -91,6 +90,17 @@ void tl_conn_quiet(struct tl_conn *c, bool quiet)
     c->quiet = quiet;
 }
 
+int tl_conn_follow(struct tl_conn *c, enum tl_conn_state state, struct tl_stream *takes, void (*wake)(struct tl_follower *f, bool ended))
+{
+    c->stream = *takes;
+    tl_stream_free(takes);
+    c->fd = lws_get_socket_fd(c->wsi);
+    c->state = state;
+    c->wrote_ms = c->http->now_ms;
+    c->follower.wake = wake;
+    return tl_follow_add(c->http->srv->follows, &c->follower, &c->stream.run);
+}
+
 int tl_conn_push(struct tl_conn *c, enum tl_stream_form form, bool *ret)
 {
     struct tl_http *http = c->http;
@@ -98,22 +108,22 @@ int tl_conn_push(struct tl_conn *c, enum tl_stream_form form, bool *ret)
     *ret = true;
     if (lws_partial_buffered(c->wsi)) /* its bytes come first */
         return 0;
-    if (tl_stream_read(http->srv->conf.db, c->stream, form, b) < 0)
+    if (tl_stream_read(http->srv->conf.db, &c->stream, form, b) < 0)
         return -1;
-    *ret = c->stream->over;
+    *ret = c->stream.over;
     if (!b->n)
         return 0;
-    ssize_t n = send(lws_get_socket_fd(c->wsi), b->text.data, b->text.len, MSG_DONTWAIT | MSG_NOSIGNAL);
+    ssize_t n = send(c->fd, b->text.data, b->text.len, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
         return -1;
     if (n > 0) {
-        size_t rest = tl_stream_sent(c->stream, b, (size_t)n);
+        size_t rest = tl_stream_sent(&c->stream, b, (size_t)n);
         c->wrote_ms = http->now_ms;
         /* Within a frame, libwebsockets must not send a pong or a close: it has to know of the rest. With this kind of write it adds nothing. */
         if (rest && lws_write(c->wsi, (unsigned char *)b->text.data + n, rest, LWS_WRITE_HTTP) < 0)
             return -1;
     }
-    *ret = !b->all || n < (ssize_t)b->text.len || c->stream->over;
+    *ret = !b->all || n < (ssize_t)b->text.len || c->stream.over;
     return 0;
 }
 

@@ -21,25 +21,27 @@ enum tl_conn_state {
 struct tl_ws; /* ws.c */
 
 struct tl_conn {
+    /* What a walk over followers touches lies together. */
+    struct tl_follower follower;
     struct lws *wsi;
     struct tl_http *http;
-    struct tl_conn *prev, *next; /* all connections */
-    uint32_t slot, generation;
-    enum tl_conn_state state;
+    struct tl_stream stream;
+    int64_t wrote_ms; /* last write of a stream */
+    int fd;           /* of a stream */
+    bool blocked;     /* a write waits for the client */
     bool close_after; /* this reply is the connection's last */
     bool lws_body;    /* libwebsockets expects a body of the request at work */
     bool answered;    /* the reply to the request at work was given on this thread, before it was handed on */
     bool quiet;       /* reading is switched off */
+    enum tl_conn_state state;
+    unsigned patience; /* sweeps that a write has waited: they count this server's own time, so that its standing still is nobody's fault */
+    struct tl_conn *prev, *next; /* all connections */
+    uint32_t slot, generation;
     struct tl_req *req;
     uint64_t body_got;
     int64_t body_began_ms, body_last_ms;
-    uint64_t sent;      /* of the reply's body */
-    bool blocked;       /* a write waits for the client */
-    unsigned patience;  /* sweeps that it has waited: they count this server's own time, so that its standing still is nobody's fault */
+    uint64_t sent;       /* of the reply's body */
     int64_t deadline_ms; /* TL_C_LINGER */
-    struct tl_stream *stream;
-    struct tl_follower follower;
-    int64_t wrote_ms; /* last write of a stream */
     struct tl_ws *ws;
     struct tl_seen seen;
 };
@@ -89,6 +91,8 @@ void tl_conn_replied(struct tl_conn *c, struct tl_req *req); /* a reply has come
 void tl_conn_sweep(struct tl_conn *c, int64_t now_ms);
 void tl_conn_kill(struct tl_conn *c); /* soon, from outside its own callbacks */
 void tl_conn_want_write(struct tl_conn *c);
+/* c follows takes' run from now on. */
+int tl_conn_follow(struct tl_conn *c, enum tl_conn_state state, struct tl_stream *takes, void (*wake)(struct tl_follower *f, bool ended));
 /* Sends what follows the cursor of c's stream straight to its socket, past libwebsockets: a system call per follower for all the events there are, and nothing kept
  * for one who does not read but the rest of a WebSocket frame. Where *ret, it must be called again from the next callback for writing. -1: the
  * connection is to be closed. */

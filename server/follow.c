@@ -177,6 +177,10 @@ static bool walk(struct tl_follows *all, unsigned *woken, int64_t until_us)
         }
         for (struct tl_follower *f; (f = r->rest);) {
             r->rest = f->next;
+            if (f->next) { /* and what it is part of */
+                __builtin_prefetch(f->next);
+                __builtin_prefetch((const char *)f->next + 64);
+            }
             f->wake(f, all->walk_ended);
             if (out_of_time(woken, until_us))
                 return false;

@@ -105,6 +105,13 @@ static void free_flight(struct flight *f)
     free(f);
 }
 
+static const char *refusal(const struct flight *f, int err)
+{
+    if (err != TL_ECONFLICT)
+        return tl_err_text(err);
+    return f->flew ? "the canvas has changed meanwhile" : "this Idempotency-Key was used for another request";
+}
+
 /* Answers all who wait, and forgets the flight. */
 static void settle(struct flight *f, int err)
 {
@@ -119,7 +126,7 @@ static void settle(struct flight *f, int err)
     for (struct waiting *w = f->waiting, *next; w; w = next) {
         next = w->next;
         if (err < 0)
-            tl_reply_err(w->req, err, "%s", err != TL_ECONFLICT ? tl_err_text(err) : f->flew ? "the canvas has changed meanwhile" : "this Idempotency-Key was used for another request");
+            tl_reply_err(w->req, err, "%s", refusal(f, err));
         else
             f->reply(w->req, &f->run);
         tl_req_unref(w->req);

@@ -136,7 +136,7 @@ static const struct {
 static json_t *responses(const struct tl_route *r)
 {
     json_t *all = json_object();
-    for (const struct tl_answer *a = r->answers; a->status; a++) {
+    for (const struct tl_route_answer *a = r->answers; a->status; a++) {
         char code[12];
         snprintf(code, sizeof(code), "%d", a->status);
         json_t *one = json_pack("{s:s}", "description", a->doc ? a->doc : a->status == 304 ? "Not modified" : tl_err_text(0));
@@ -156,7 +156,7 @@ static json_t *responses(const struct tl_route *r)
         add_error(all, 413);
         add_error(all, 503);
     }
-    if (r->flags & TL_R_IDEMPOTENT || strstr(r->pattern, "/cancel"))
+    if (r->flags & TL_R_IDEMPOTENT || strstr(r->pattern, "/cancel") || strstr(r->pattern, "/approve"))
         add_error(all, 409);
     if (r->flags & TL_R_IF_MATCH)
         add_error(all, 412);

@@ -24,7 +24,7 @@ struct tl_body_sink {
     void (*chunk)(struct tl_req *req, const char *bytes, size_t len);
 };
 
-struct tl_answer {
+struct tl_route_answer {
     int status; /* 0 ends the list */
     const char *schema; /* component name; NULL: no body */
     const char *type;   /* NULL: application/json */
@@ -43,7 +43,7 @@ struct tl_route {
     const char *query;     /* names of query parameters, separated by blanks */
     const char *body;      /* schema of the body; NULL: none */
     const char *body_type; /* NULL: application/json; several separated by blanks */
-    struct tl_answer answers[4];
+    struct tl_route_answer answers[4];
 };
 
 /* A group's routes, ended by a NULL pattern. */

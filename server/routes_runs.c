@@ -1,10 +1,13 @@
 /* Runs of every kind: records, events, cancelling, the media that they made. */
 #include "base/err.h"
+#include "graph/ask.h"
 #include "server/page.h"
 #include "server/routes.h"
 #include "server/runview.h"
 #include "server/stream.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static void list(struct tl_req *req)
@@ -92,6 +95,95 @@ void tl_run_reply_cancel(struct tl_req *req)
         reply_status(req, &id);
 }
 
+/* ---- what a run asks people ---- */
+
+struct answering {
+    struct tl_req *req; /* a reference */
+    char *node, *decision;
+};
+
+static void answering_free(struct answering *a)
+{
+    tl_req_unref(a->req);
+    free(a->node);
+    free(a->decision);
+    free(a);
+}
+
+static void reply_refused(struct tl_req *req, int err, const struct tl_diag *diag)
+{
+    if (err == TL_EINVAL)
+        tl_reply_diag(req, err, diag);
+    else
+        tl_reply_err(req, err,
+                     err == TL_ENOTAPPROVABLE ? "this step of the run does not wait for an answer"
+                     : err == TL_ECONFLICT    ? "something else was shown, or it has been answered otherwise"
+                                              : NULL);
+}
+
+static void answered(void *arg, int err)
+{
+    struct answering *a = arg;
+    if (err < 0)
+        reply_refused(a->req, err, NULL);
+    else
+        tl_reply_json(a->req, 200, json_pack("{s:s,s:s,s:s}", "run_id", a->req->params[0], "node", a->node, "decision", a->decision));
+    answering_free(a);
+}
+
+static const char *text_of(const json_t *body, const char *key, struct tl_diag *diag)
+{
+    const char *text = tl_json_str(body, key);
+    char path[32];
+    snprintf(path, sizeof(path), "$.%s", key);
+    if (!text || !*text)
+        tl_diag_add(diag, NULL, NULL, path, "is required: text");
+    return text ? text : "";
+}
+
+static int read_answer(const json_t *body, struct tl_answer *ret, struct tl_diag *diag)
+{
+    static const char *const keys[] = {"node", "decision", "hash", "comment", "fields", "outputs", NULL};
+    static const char *const decisions[] = {"approve", "reject", "retry", "fail", "done"};
+    const json_t *comment = json_object_get(body, "comment");
+    bool known = false;
+    tl_json_only_keys(body, keys, NULL, "$", diag);
+    ret->decision = text_of(body, "decision", diag);
+    ret->hash = text_of(body, "hash", diag);
+    ret->comment = json_string_value(comment);
+    ret->fields = json_object_get(body, "fields");
+    ret->outputs = json_object_get(body, "outputs");
+    ret->diag = diag;
+    for (size_t i = 0; i < TL_ARRAY_LEN(decisions); i++)
+        known |= strcmp(ret->decision, decisions[i]) == 0;
+    if (*ret->decision && !known)
+        tl_diag_add(diag, NULL, NULL, "$.decision", "must be approve, reject, retry, fail or done");
+    if (comment && !json_is_string(comment))
+        tl_diag_add(diag, NULL, NULL, "$.comment", "must be text");
+    return tl_diag_any(diag) ? TL_EINVAL : 0;
+}
+
+static void answer(struct tl_req *req)
+{
+    struct tl_diag diag TL_CLEANUP(tl_diag_clear) = {0};
+    TL_AUTO_JSON json_t *body = NULL;
+    struct tl_answer said = {.who = req->claims.sub};
+    struct tl_id id;
+    int err = tl_id_parse(req->params[0], &id) ? tl_req_json(req, false, &body, &diag) : TL_ENOTFOUND;
+    const char *node = err ? NULL : text_of(body, "node", &diag);
+    if (!err)
+        err = read_answer(body, &said, &diag);
+    struct answering *a = err ? NULL : tl_calloc(1, sizeof(*a));
+    if (!err && a) {
+        *a = (struct answering){.req = tl_req_ref(req), .node = tl_strdup(node), .decision = tl_strdup(said.decision)};
+        err = a->node && a->decision ? tl_run_answer(req->srv->conf.exec, req->claims.org, &id, node, &said, answered, a) : TL_ENOMEM;
+        if (!err)
+            return;
+        answering_free(a);
+    }
+    reply_refused(req, err ? err : TL_ENOMEM, &diag);
+}
+
 /* ---- media that a run made ---- */
 
 struct output {
@@ -154,6 +246,8 @@ const struct tl_route tl_routes_runs[] = {
     {.method = TL_M_POST, .pattern = "/api/v1/runs/{id}/cancel", .role = TL_ROLE_MEMBER, .flags = TL_R_EMPTY_OK | TL_R_POOL,
      .max_body = TL_JSON_MAX_BODY, .handle = tl_run_reply_cancel, .name = "cancelRun", .summary = "Asks for the run's end; run.cancelled follows",
      .body = "Cancel", .answers = {{202, "RunStarted"}}},
+    {.method = TL_M_POST, .pattern = "/api/v1/runs/{id}/approve", .role = TL_ROLE_MEMBER, .flags = TL_R_POOL, .max_body = TL_JSON_MAX_BODY, .handle = answer,
+     .name = "answerRun", .summary = "Answers what a step of the run waits for", .body = "Answer", .answers = {{200, "Answered"}}},
     {.method = TL_M_GET, .pattern = "/api/v1/runs/{id}/nodes/{node}/outputs/{port}/content", .role = TL_ROLE_VIEWER, .flags = TL_R_RANGE | TL_R_POOL,
      .handle = output, .name = "getRunOutput", .summary = "The bytes of a medium that a node of the run put out",
      .answers = {{200, "Bytes", "application/octet-stream"}, {206, "Bytes", "application/octet-stream"}, {304}}},

@@ -57,6 +57,11 @@ const struct tl_schema tl_schemas[] = {
     {"Instantiate", "{'type':'object','additionalProperties':false,'properties':{'name':{'type':'string','maxLength':200},"
                     "'inputs':{'type':'object','description':'node.param: value'}}}"},
     {"Cancel", "{'type':'object','additionalProperties':false,'properties':{'reason':{'type':'string','maxLength':1000}}}"},
+    {"Answer", "{'type':'object','required':['node','decision','hash'],'additionalProperties':false,'properties':{'node':" STR
+               ",'decision':{'enum':['approve','reject','retry','fail','done']},'hash':" STR ",'comment':{'type':'string','maxLength':4000},'fields':" OBJ
+               ",'outputs':" OBJ "}}"},
+    {"Answered", "{'type':'object','required':['run_id','node','decision'],'additionalProperties':false,'properties':{'run_id':" ID ",'node':" STR
+                 ",'decision':" STR "}}"},
     {"RunStarted", "{'type':'object','required':['run_id','status'],'additionalProperties':false,'properties':{'run_id':" ID ",'status':" STATUS "}}"},
     {"RunEnd", "{'type':'object','required':['run_id','status','result'],'additionalProperties':false,'properties':{'run_id':" ID ",'status':" STATUS
                ",'result':" OBJ "}}"},

@@ -31,16 +31,13 @@ static void wake(struct tl_follower *f, bool ended)
 
 int tl_sse_begin(struct tl_conn *c)
 {
-    c->stream = c->req->reply.stream;
+    struct tl_stream *stream = c->req->reply.stream;
     c->req->reply.stream = NULL;
-    c->state = TL_C_SSE;
-    c->wrote_ms = c->http->now_ms;
-    c->follower.wake = wake;
     lws_set_timeout(c->wsi, NO_PENDING_TIMEOUT, 0);
     lws_http_headers_detach(c->wsi); /* a stream needs no head, and heads are scarce */
     tl_req_unref(c->req);
     c->req = NULL;
-    if (tl_follow_add(c->http->srv->follows, &c->follower, &c->stream->run) < 0)
+    if (tl_conn_follow(c, TL_C_SSE, stream, wake) < 0)
         return -1;
     ask(c);
     return 0;
@@ -51,7 +48,7 @@ int tl_sse_writeable(struct tl_conn *c)
     static const char sign[] = ": still here\n\n";
     struct tl_http *http = c->http;
     bool more;
-    if (c->stream->over)
+    if (c->stream.over)
         return -1;
     if (tl_conn_push(c, TL_STREAM_SSE, &more) < 0)
         return -1;
@@ -73,7 +70,7 @@ int tl_sse_writeable(struct tl_conn *c)
 static bool must_end(struct tl_conn *c)
 {
     char byte;
-    ssize_t n = recv(lws_get_socket_fd(c->wsi), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    ssize_t n = recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
     return n >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
 }
 

@@ -106,7 +106,7 @@ static void wake(struct tl_follower *f, bool ended)
     struct tl_conn *c = lws_container_of(f, struct tl_conn, follower);
     bool more = false;
     (void)ended;
-    if (c->blocked || c->ws->leaving)
+    if (c->blocked)
         return;
     if (tl_conn_push(c, TL_STREAM_WS, &more) < 0)
         tl_conn_kill(c);
@@ -118,23 +118,20 @@ int tl_ws_begin(struct tl_conn *c)
 {
     struct tl_http *http = c->http;
     struct tl_req *req = c->req;
-    struct tl_ws *ws = tl_calloc(1, sizeof(*ws));
-    c->stream = http->upgrade;
+    struct tl_stream *stream = http->upgrade;
+    struct tl_ws *ws = stream && req ? tl_calloc(1, sizeof(*ws)) : NULL;
+    if (!ws)
+        return -1;
     http->upgrade = NULL;
-    c->state = TL_C_WS;
     tl_ws_free(c->ws);
     c->ws = ws;
-    c->follower.wake = wake;
-    c->wrote_ms = http->now_ms;
-    if (!ws || !c->stream || !req)
-        return -1;
     memcpy(ws->org, req->claims.org, sizeof(ws->org));
     ws->may_cancel = req->claims.role >= TL_ROLE_MEMBER;
     ws->heard_ms = http->now_ms;
     tl_server_note(req, 101);
     tl_req_unref(req);
     c->req = NULL;
-    if (tl_follow_add(http->srv->follows, &c->follower, &c->stream->run) < 0)
+    if (tl_conn_follow(c, TL_C_WS, stream, wake) < 0)
         return -1;
     tl_conn_want_write(c);
     return 0;
@@ -160,6 +157,7 @@ static int end(struct tl_conn *c, enum lws_close_status status, const char *why)
 /* Closes as soon as the client is silent, or soon. */
 static int leave(struct tl_conn *c, enum lws_close_status status, const char *why)
 {
+    tl_follow_remove(c->http->srv->follows, &c->follower);
     c->ws->leaving = status;
     c->ws->why = why;
     c->ws->leave_by_ms = c->http->now_ms + TL_HTTP_LINGER_MS;
@@ -177,7 +175,7 @@ static void message(struct tl_conn *c)
         answer(c, TL_EINVAL, "the only message known here is {\"type\":\"cancel\"}");
         return;
     }
-    int err = ws->may_cancel ? tl_run_cancel(c->http->srv->conf.exec, ws->org, &c->stream->run, NULL) : TL_EFORBIDDEN;
+    int err = ws->may_cancel ? tl_run_cancel(c->http->srv->conf.exec, ws->org, &c->stream.run, NULL) : TL_EFORBIDDEN;
     if (err < 0 && err != TL_ECONFLICT)
         answer(c, err, NULL);
 }
@@ -231,13 +229,13 @@ int tl_ws_writeable(struct tl_conn *c)
     c->patience = 0;
     if (ws->leaving)
         return ws->leave_now ? end(c, ws->leaving, ws->why) : 0;
-    if (ws->answer && !c->stream->skip) { /* not in the middle of a message */
+    if (ws->answer && !c->stream.skip) { /* not in the middle of a message */
         TL_AUTO_FREE char *text = ws->answer;
         ws->answer = NULL;
         if (write_frame(c, text, strlen(text), LWS_WRITE_TEXT) < 0)
             return -1;
     }
-    if (c->stream->over)
+    if (c->stream.over)
         return end(c, LWS_CLOSE_STATUS_NORMAL, "");
     if (ws->ping && write_frame(c, NULL, 0, LWS_WRITE_PING) < 0)
         return -1;

@@ -17,7 +17,7 @@ enum { TL_SCHEMA_VERSION = 1, TL_ORG_MAX = 129 /* bytes of an organisation's nam
     X(TL_TBL_DOC, "doc", "org, text's BLAKE2b-256 (32)", "the text of a graph document")                               \
     X(TL_TBL_DOC_REF, "doc_ref", "org, text's BLAKE2b-256 (32), id", "empty: a canvas or a run that holds the text")   \
     X(TL_TBL_MARK, "mark", "run id, BLAKE2b-256 of a step (32)", "u64 ms: a node that changes something outside began") \
-    X(TL_TBL_ASK, "ask", "run id, step text", "JSON: what a run asked a person, and the answer")                       \
+    X(TL_TBL_ASK, "ask", "run id, BLAKE2b-256 of a step (32)", "JSON: what a run asked a person, and the answer")       \
     X(TL_TBL_RESULT_AGE, "result_age", "u64 last use, org, result key (32)", "result keys (32 each) in order, from that one on: used last then, where the result says so too") \
     X(TL_TBL_HISTORY, "history", "org, op or capsule text", "JSON: what nodes of this kind took so far")               \
     X(TL_TBL_STEP, "step", "run id, hashed step id (32)", "u8 plain or sealed, outputs that this run alone may use again") \

@@ -75,6 +75,7 @@ struct tl_shape {
     const struct tl_param *params;
     const char
         *identity; /* what pins this node besides op and revision (a capsule's digest and pattern version), or NULL */
+    const char *label;            /* what tells it from other nodes of its op in words (a capsule's "id@version"), or NULL */
     const char *params_path;      /* where in data the parameters stand; NULL means "params" */
     const char *const *data_keys; /* further keys that data may have besides params, inputs, label; NULL for none */
     void *priv;                   /* whatever the op wants to find again at run time; borrowed from the arena */

@@ -14,12 +14,13 @@ struct gate_def {
     uint32_t nform;
 };
 
-static const struct tl_port own_ports[] = {{"value", TL_T_ANY, TL_PORT_REQUIRED, "what is shown"},
-                                           {"value", TL_T_ANY, TL_PORT_OUT, "the same, when it was approved"},
-                                           {"rejected", TL_T_ANY, TL_PORT_OUT, "the same, when it was rejected and on_reject is route"},
-                                           {"approved", TL_T_BOOLEAN, TL_PORT_OUT, "what the person said"},
-                                           {"comment", TL_T_STRING, TL_PORT_OUT, "and added"},
-                                           {0}};
+static const struct tl_port own_ports[] = {
+    {"value", TL_T_ANY, TL_PORT_REQUIRED, "what is shown"},
+    {"value", TL_T_ANY, TL_PORT_OUT, "the same, when it was approved"},
+    {"rejected", TL_T_ANY, TL_PORT_OUT, "the same, when it was rejected and on_reject is route"},
+    {"approved", TL_T_BOOLEAN, TL_PORT_OUT, "what the person said"},
+    {"comment", TL_T_STRING, TL_PORT_OUT, "and added"},
+    {0}};
 
 /* ---- shape ---- */
 
@@ -46,7 +47,8 @@ static int shape(const struct tl_shape_req *req, struct tl_shape *ret)
     const struct tl_port *fields;
     int err = def ? read_form(req, def, &fields) : TL_ENOMEM;
     if (!err && req->graph->allow_private)
-        err = tl_diag_add(req->diag, req->node, NULL, req->path, "a gate has no place inside a capsule, where nobody could see what it asks");
+        err = tl_diag_add(req->diag, req->node, NULL, req->path,
+                          "a gate has no place inside a capsule, where nobody could see what it asks");
     if (err)
         return err;
     ret->priv = def;
@@ -105,7 +107,8 @@ static int run(struct tl_op_ctx *ctx)
     const struct gate_def *def = tl_op_node(ctx)->shape->priv;
     if (!tl_op_open(ctx))
         return tl_op_fail(ctx, TL_EPOLICY, "a gate inside a capsule is seen by nobody");
-    TL_AUTO_JSON json_t *shown = json_pack("{s:s,s:o}", "prompt", tl_op_param_text(ctx, "prompt"), "value", tl_value_json(tl_op_input(ctx, "value")));
+    TL_AUTO_JSON json_t *shown = json_pack("{s:s,s:o}", "prompt", tl_op_param_text(ctx, "prompt"), "value",
+                                           tl_value_json(tl_op_input(ctx, "value")));
     if (!shown)
         return TL_ENOMEM;
     int err = tl_ask_open(ctx, &(struct tl_ask){.kind = TL_ASK_GATE,
@@ -120,9 +123,22 @@ static const char *const on_expire[] = {"fail", "reject", NULL};
 static const char *const on_reject[] = {"fail", "route", NULL};
 static const struct tl_param params[] = {
     {.name = "prompt", .type = TL_P_STRING, .max = 4000, .default_json = "\"\"", .doc = "what the person is asked"},
-    {.name = "expires_sec", .type = TL_P_NUMBER, .min = 1, .max = TL_GATE_EXPIRES_MAX, .default_json = "604800", .doc = "how long the question stands"},
-    {.name = "on_expire", .type = TL_P_ENUM, .options = on_expire, .default_json = "\"fail\"", .doc = "what it means that nobody answered"},
-    {.name = "on_reject", .type = TL_P_ENUM, .options = on_reject, .default_json = "\"fail\"", .doc = "route: the value goes out of \"rejected\""},
+    {.name = "expires_sec",
+     .type = TL_P_NUMBER,
+     .min = 1,
+     .max = TL_GATE_EXPIRES_MAX,
+     .default_json = "604800",
+     .doc = "how long the question stands"},
+    {.name = "on_expire",
+     .type = TL_P_ENUM,
+     .options = on_expire,
+     .default_json = "\"fail\"",
+     .doc = "what it means that nobody answered"},
+    {.name = "on_reject",
+     .type = TL_P_ENUM,
+     .options = on_reject,
+     .default_json = "\"fail\"",
+     .doc = "route: the value goes out of \"rejected\""},
     {0}};
 
 const struct tl_op tl_op_gate = {

@@ -25,14 +25,15 @@ struct loop {
     const struct loop_def *def;
     uint32_t iteration;
     _Atomic int phase;
-    int verdict; /* of the last iteration: GO_ON, 0 or an error */
+    int verdict;             /* of the last iteration: GO_ON, 0 or an error */
     struct tl_value *inputs; /* of the body; references */
     struct tl_value *state;  /* per output of the body, then the iteration: what the condition sees */
 };
 
-static const struct tl_port own_ports[] = {{"iterations", TL_T_NUMBER, TL_PORT_OUT, "how many times the body ran"},
-                                           {"converged", TL_T_BOOLEAN, TL_PORT_OUT, "whether the condition held at the end"},
-                                           {0}};
+static const struct tl_port own_ports[] = {
+    {"iterations", TL_T_NUMBER, TL_PORT_OUT, "how many times the body ran"},
+    {"converged", TL_T_BOOLEAN, TL_PORT_OUT, "whether the condition held at the end"},
+    {0}};
 
 /* ---- shape ---- */
 
@@ -110,7 +111,12 @@ static int iterate(struct tl_op_ctx *ctx, struct loop *l)
             return TL_ECANCELLED;
         snprintf(suffix, sizeof(suffix), "#%u", ++l->iteration);
         l->phase = STARTING;
-        int err = tl_op_nest(ctx, &(struct tl_nest){.plan = l->def->body.plan, .inputs = l->inputs, .suffix = suffix, .open = true, .arg = l, .done = done});
+        int err = tl_op_nest(ctx, &(struct tl_nest){.plan = l->def->body.plan,
+                                                    .inputs = l->inputs,
+                                                    .suffix = suffix,
+                                                    .open = true,
+                                                    .arg = l,
+                                                    .done = done});
         if (err)
             return err;
         if (atomic_exchange(&l->phase, STARTED) != ENDED)
@@ -209,11 +215,24 @@ static void cleanup(struct tl_op_ctx *ctx)
 }
 
 static const char *const on_max[] = {"fail", "accept", NULL};
-static const struct tl_param params[] = {
-    {.name = "until", .type = TL_P_STRING, .flags = TL_PARAM_REQUIRED, .max = TL_COND_MAX, .doc = "a condition over the body's outputs and \"iteration\""},
-    {.name = "max_iter", .type = TL_P_NUMBER, .min = 1, .max = TL_LOOP_ITER_MAX, .step = 1, .default_json = "10", .doc = "how many times at most"},
-    {.name = "on_max", .type = TL_P_ENUM, .options = on_max, .default_json = "\"fail\"", .doc = "what it means that the condition never held"},
-    {0}};
+static const struct tl_param params[] = {{.name = "until",
+                                          .type = TL_P_STRING,
+                                          .flags = TL_PARAM_REQUIRED,
+                                          .max = TL_COND_MAX,
+                                          .doc = "a condition over the body's outputs and \"iteration\""},
+                                         {.name = "max_iter",
+                                          .type = TL_P_NUMBER,
+                                          .min = 1,
+                                          .max = TL_LOOP_ITER_MAX,
+                                          .step = 1,
+                                          .default_json = "10",
+                                          .doc = "how many times at most"},
+                                         {.name = "on_max",
+                                          .type = TL_P_ENUM,
+                                          .options = on_max,
+                                          .default_json = "\"fail\"",
+                                          .doc = "what it means that the condition never held"},
+                                         {0}};
 
 const struct tl_op tl_op_loop = {
     .name = "loop",

@@ -48,9 +48,10 @@ struct map {
     json_t *errors;
 };
 
-static const struct tl_port own_ports[] = {{"items", TL_T_JSON, TL_PORT_REQUIRED, "a list; also float[] and string[]"},
-                                           {"errors", TL_T_JSON, TL_PORT_OUT, "[{\"index\",\"code\",\"message\",\"node\"}] of the items that failed"},
-                                           {0}};
+static const struct tl_port own_ports[] = {
+    {"items", TL_T_JSON, TL_PORT_REQUIRED, "a list; also float[] and string[]"},
+    {"errors", TL_T_JSON, TL_PORT_OUT, "[{\"index\",\"code\",\"message\",\"node\"}] of the items that failed"},
+    {0}};
 
 /* ---- shape ---- */
 
@@ -76,7 +77,8 @@ static int find_item(const struct tl_shape_req *req, struct map_def *def)
     if (def->item == UINT32_MAX)
         return tl_body_problem(req, "ports.in", "a map's body takes an input \"item\"");
     if (tl_type_is_media(b->in[def->item].type))
-        return tl_body_problem(req, "ports.in", "a list holds no media, so \"item\" cannot be %s", tl_type_name(b->in[def->item].type));
+        return tl_body_problem(req, "ports.in", "a list holds no media, so \"item\" cannot be %s",
+                               tl_type_name(b->in[def->item].type));
     if (def->index != UINT32_MAX && b->in[def->index].type != TL_T_NUMBER)
         return tl_body_problem(req, "ports.in", "\"index\" must be a number");
     return 0;
@@ -152,7 +154,8 @@ static bool item_failed(struct map *m, size_t index, int err, const char *node, 
     bool goes_on = m->goes_on && err != TL_ECANCELLED && (node || message);
     message = message ? message : tl_err_text(err);
     if (goes_on) {
-        json_t *e = json_pack("{s:I,s:s,s:s}", "index", (json_int_t)index, "code", tl_err_code(err), "message", message);
+        json_t *e =
+            json_pack("{s:I,s:s,s:s}", "index", (json_int_t)index, "code", tl_err_code(err), "message", message);
         if (e && node)
             json_object_set_new(e, "node", json_string(node));
         if (add_error(m, e) == 0)
@@ -163,7 +166,8 @@ static bool item_failed(struct map *m, size_t index, int err, const char *node, 
     if (err == TL_ECANCELLED)
         stop(m, err, NULL);
     else {
-        tl_str_printf(&text, "item %zu%s%s%s: %s", index, node ? ", node \"" : "", node ? node : "", node ? "\"" : "", message);
+        tl_str_printf(&text, "item %zu%s%s%s: %s", index, node ? ", node \"" : "", node ? node : "", node ? "\"" : "",
+                      message);
         stop(m, err, tl_str_take(&text));
     }
     return true;
@@ -212,7 +216,10 @@ static int start(struct map *m, size_t i, const char **ret_why)
     snprintf(suffix, sizeof(suffix), "#%zu", i);
     m->items[i].map = m;
     m->items[i].index = i;
-    err = tl_op_nest(m->ctx, &(struct tl_nest){.plan = b->plan, .inputs = inputs, .suffix = suffix, .open = true, .arg = &m->items[i], .done = done});
+    err = tl_op_nest(
+        m->ctx,
+        &(struct tl_nest){
+            .plan = b->plan, .inputs = inputs, .suffix = suffix, .open = true, .arg = &m->items[i], .done = done});
     tl_value_clear(&item);
     return err;
 }
@@ -277,7 +284,10 @@ static void done(struct tl_op_ctx *ctx, void *arg, const struct tl_nested_result
     if (missing)
         snprintf(message, sizeof(message), "the output \"%s\" has no value", missing);
     if (err)
-        halt = item_failed(m, item->index, err, result->err ? result->node : NULL, missing ? message : result->err ? result->message : NULL);
+        halt = item_failed(m, item->index, err, result->err ? result->node : NULL,
+                           missing       ? message
+                           : result->err ? result->message
+                                         : NULL);
     double fraction = (double)++m->finished / (double)m->n;
     pthread_mutex_unlock(&m->lock);
     if (halt)
@@ -363,8 +373,17 @@ static void cleanup(struct tl_op_ctx *ctx)
 
 static const char *const on_item_error[] = {"fail", "continue", NULL};
 static const struct tl_param params[] = {
-    {.name = "concurrency", .type = TL_P_NUMBER, .min = 1, .max = TL_MAP_CONCURRENCY_MAX, .step = 1, .default_json = "8", .doc = "items under way at once"},
-    {.name = "on_item_error", .type = TL_P_ENUM, .options = on_item_error, .default_json = "\"fail\"",
+    {.name = "concurrency",
+     .type = TL_P_NUMBER,
+     .min = 1,
+     .max = TL_MAP_CONCURRENCY_MAX,
+     .step = 1,
+     .default_json = "8",
+     .doc = "items under way at once"},
+    {.name = "on_item_error",
+     .type = TL_P_ENUM,
+     .options = on_item_error,
+     .default_json = "\"fail\"",
      .doc = "continue: a failing item is null in the lists and told in \"errors\""},
     {0}};
 

@@ -9,9 +9,10 @@ static int run(struct tl_op_ctx *ctx)
     return v ? tl_op_output(ctx, "value", tl_value_ref(v)) : 0;
 }
 
-static const struct tl_port ports[] = {{"values", TL_T_ANY, TL_PORT_MULTI | TL_PORT_REQUIRED, "the branches, in the order of the edges"},
-                                       {"value", TL_T_ANY, TL_PORT_OUT, "the value of the first that was taken"},
-                                       {0}};
+static const struct tl_port ports[] = {
+    {"values", TL_T_ANY, TL_PORT_MULTI | TL_PORT_REQUIRED, "the branches, in the order of the edges"},
+    {"value", TL_T_ANY, TL_PORT_OUT, "the value of the first that was taken"},
+    {0}};
 
 const struct tl_op tl_op_merge = {
     .name = "merge",

@@ -45,7 +45,9 @@ static int run(struct tl_op_ctx *ctx)
     }
     if (!body->pure)
         tl_op_impure(ctx);
-    int err = tl_op_nest(ctx, &(struct tl_nest){.plan = body->plan, .inputs = inputs, .suffix = "", .open = true, .arg = body, .done = done});
+    int err = tl_op_nest(
+        ctx,
+        &(struct tl_nest){.plan = body->plan, .inputs = inputs, .suffix = "", .open = true, .arg = body, .done = done});
     return err ? err : TL_OP_PENDING;
 }
 

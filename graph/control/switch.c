@@ -16,9 +16,8 @@ struct switch_def {
 };
 
 static const struct tl_port value_port[] = {{"value", TL_T_ANY, TL_PORT_REQUIRED, "what goes on"}, {0}};
-static const struct tl_port own_ports[] = {{"value", TL_T_ANY, TL_PORT_REQUIRED, "what goes on"},
-                                           {"else", TL_T_ANY, TL_PORT_OUT, "where no case holds"},
-                                           {0}};
+static const struct tl_port own_ports[] = {
+    {"value", TL_T_ANY, TL_PORT_REQUIRED, "what goes on"}, {"else", TL_T_ANY, TL_PORT_OUT, "where no case holds"}, {0}};
 
 /* A declared "value" gives its type; without one it is any. */
 static int read_inputs(const struct tl_shape_req *req, struct switch_def *def, enum tl_type *ret_type)
@@ -63,7 +62,8 @@ static int read_case(const struct tl_shape_req *req, struct switch_def *def, uin
     if (!json_is_string(when))
         tl_body_problem(req, at.data, "a case needs \"when\": a condition");
     else
-        err = tl_cond_parse(json_string_value(when), json_string_length(when), def->in, req->arena, &def->when[i], &why);
+        err =
+            tl_cond_parse(json_string_value(when), json_string_length(when), def->in, req->arena, &def->when[i], &why);
     if (err == TL_EINVAL) {
         tl_str_puts(&at, ".when");
         err = 0;
@@ -84,7 +84,8 @@ static int read_cases(const struct tl_shape_req *req, struct switch_def *def)
     size_t n = json_array_size(list);
     size_t before = req->diag->count + req->diag->dropped;
     if (n == 0 || n > TL_SWITCH_CASES_MAX)
-        return tl_body_problem(req, "cases", "is required: a list of 1 to %d cases {\"name\",\"when\"}", TL_SWITCH_CASES_MAX);
+        return tl_body_problem(req, "cases", "is required: a list of 1 to %d cases {\"name\",\"when\"}",
+                               TL_SWITCH_CASES_MAX);
     def->when = tl_arena_alloc(req->arena, n * sizeof(*def->when));
     def->names = tl_arena_alloc(req->arena, n * sizeof(*def->names));
     if (!def->when || !def->names)

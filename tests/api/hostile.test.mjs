@@ -132,7 +132,7 @@ test('methods and addresses that there are not', async () => {
   }
   const wrong = await t.server.json('DELETE', '/api/v1/runs');
   refused(wrong, 405, 'VALIDATION_ERROR');
-  assert.equal(wrong.headers.allow, 'GET, HEAD, OPTIONS');
+  assert.equal(wrong.headers.allow, 'GET, HEAD, POST, OPTIONS');
   const options = await t.server.request('OPTIONS', '/api/v1/canvases');
   assert.equal(options.status, 204);
   assert.equal(options.headers.allow, 'GET, HEAD, POST, OPTIONS');

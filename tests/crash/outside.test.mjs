@@ -292,6 +292,60 @@ test('kill -9 between attempts: what is known to have been refused needs no pers
   assert.equal(to.keys().size, 1);
 });
 
+test('SIGTERM while it is asked: no key honoured, so a person is asked', { timeout: 60_000 }, async () => {
+  to.expect('hold');
+  const run = await begin('plain');
+  await to.request(1);
+  assert.equal(await server.stop(), 0);
+  await start();
+  await decide(run, await question(run), 'fail');
+  assert.equal((await finish(run)).last.payload.error.code, 'OUTCOME_UNKNOWN');
+  assert.equal(to.requests.length, 1);
+});
+
+test('what was done stays done: after kill -9 only the request that was under way is sent again', { timeout: 60_000 }, async () => {
+  const chain = graph('honours');
+  chain.nodes.push({ id: 'second', type: 'http.post', data: { params: { destination: 'honours' }, policy: QUICK } });
+  chain.edges.push({ id: 'e3', source: 'post', sourceHandle: 'body', target: 'second', targetHandle: 'body' });
+  to.expect([200, '"first"', { 'content-type': 'application/json' }], 'hold');
+  const run = await beginGraph(chain);
+  await to.request(2);
+  for await (const { data: text } of server.sse(`/api/v1/runs/${run}/stream`)) if (/"node":"post","outputs"/.test(text)) break;
+  await restart();
+  const { last, events } = await finish(run);
+  assert.equal(last.type, 'run.completed', JSON.stringify(last));
+  assert.deepEqual(outputs(events, 'post'), { status: 200, body: 'first' });
+  assert.equal(to.requests.length, 3);
+  assert.notEqual(to.requests[0].key, to.requests[1].key, 'another node, another key');
+  assert.equal(to.requests[2].key, to.requests[1].key);
+  assert.equal(to.requests[2].body, '"first"');
+});
+
+test('three items of a map are sent with keys of their own, and again with these after kill -9', { timeout: 60_000 }, async () => {
+  const body = {
+    nodes: [
+      { id: 'in', type: 'graph.input' },
+      { id: 'post', type: 'http.post', data: { params: { destination: 'honours' }, policy: QUICK } },
+      { id: 'out', type: 'graph.output' },
+    ],
+    edges: [
+      { id: 'a', source: 'in', sourceHandle: 'item', target: 'post', targetHandle: 'body' },
+      { id: 'b', source: 'post', sourceHandle: 'body', target: 'out', targetHandle: 'result' },
+    ],
+  };
+  const document = { nodes: [{ id: 'map', type: 'map', data: { params: { concurrency: 3 }, inputs: { items: ['x', 'y', 'z'] }, ports: { in: [{ name: 'item', type: 'any' }], out: [{ name: 'result', type: 'any' }] }, graph: body } }], edges: [] };
+  to.expect('hold', 'hold', 'hold');
+  const run = await beginGraph(document);
+  await to.request(3);
+  const keys = to.keys();
+  assert.equal(keys.size, 3);
+  await restart();
+  const { last } = await finish(run);
+  assert.equal(last.type, 'run.completed', JSON.stringify(last));
+  assert.equal(to.requests.length, 6);
+  assert.deepEqual(to.keys(), keys);
+});
+
 for (const [decision, check] of [
   ['retry', ({ last, events }) => {
     assert.equal(last.type, 'run.completed', JSON.stringify(last));

@@ -9,7 +9,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const struct tl_port roots[] = {{"value", TL_T_JSON, 0, NULL}, {"n", TL_T_NUMBER, 0, NULL}, {"list", TL_T_FLOATS, 0, NULL}, {0}};
+    static const struct tl_port roots[] = {
+        {"value", TL_T_JSON, 0, NULL}, {"n", TL_T_NUMBER, 0, NULL}, {"list", TL_T_FLOATS, 0, NULL}, {0}};
     struct tl_arena arena = {0};
     struct tl_str why = {0};
     const struct tl_cond *cond;

@@ -62,7 +62,7 @@ static uint64_t signature(const struct simrun *run, const struct gnode *n, doubl
     struct rng h = {.s = (uint64_t)run->org[3] * 1000003 + (uint64_t)n->kind};
     h.s ^= rng_next(&h) + (uint64_t)n->value * 4099 + (uint64_t)n->shift;
     for (int p = 0; p < INS; p++) {
-        h.s ^= rng_next(&h) + (uint64_t)count[p];
+        h.s ^= rng_next(&h) + (uint64_t)count[p] + (n->in[p].n ? 0 : 100); /* a literal is another thing than an edge */
         for (int k = 0; k < count[p]; k++)
             h.s ^= rng_next(&h) + (uint64_t)in[p][k];
     }
@@ -99,8 +99,8 @@ static void set_value(struct nstate *s, const struct gnode *n, double v)
     s->out[out] = v;
 }
 
-/* A node that is not at work may be done by a kept result: of any run where it is pure, of an earlier life of this one otherwise. That is assumed until
- * somebody makes use of it, or it is tried after all. */
+/* A node that is not at work may be done by a kept result: of any run where it is pure, of an earlier life of this one otherwise; or without anybody seeing
+ * it, where it only computes. That is assumed until somebody makes use of it, or it is tried after all. */
 static enum resolved assume(struct simrun *run, int i)
 {
     struct nstate *s = &run->node[i];
@@ -111,12 +111,12 @@ static enum resolved assume(struct simrun *run, int i)
     expected_inputs(run, i, in, count);
     if (kind_is_pure(n->kind))
         k = known_at(signature(run, n, in, count));
-    bool known = k && k->sig;
+    bool known = n->kind == K_ADD || (k && k->sig);
     if (!known && !s->maybe)
         return R_UNKNOWN;
     s->outcome = O_DONE;
     s->assumed = true;
-    if (known && (k->committed || !s->maybe))
+    if (known && ((k->sig && k->committed) || !s->maybe))
         set_value(s, n, graph_eval(n, in, count));
     return R_DONE;
 }
@@ -288,19 +288,21 @@ static void after_error(struct simrun *run, int i, int err)
         set_value(s, n, p->fallback);
 }
 
-void check_end(struct simrun *run, int i, int err, bool told_cancel, double value)
+void check_end(struct simrun *run, int i, int err, bool timed_out, double value)
 {
     struct nstate *s = &run->node[i];
     const struct gnode *n = &run->graph->node[i];
     s->alive = false;
     s->ended_us = w.now_us;
-    if (told_cancel && err == TL_ECANCELLED) {
-        if (run->cancel_us || run->failing || w.dying)
+    if (err == TL_ECANCELLED) {
+        if (run->cancel_us || run->failing || !timed_out)
             return;
         err = TL_ETIMEOUT;
     }
     if (err == TL_EUNKNOWN) {
         s->unsure = true;
+        if (s->answer)
+            check_answer(run, i, s->answer, s->answer_value, true);
     } else if (err) {
         after_error(run, i, err);
     } else {
@@ -311,6 +313,26 @@ void check_end(struct simrun *run, int i, int err, bool told_cancel, double valu
             know(signature(run, n, in, count), false);
         s->outcome = O_DONE;
         set_value(s, n, value);
+    }
+}
+
+/* A person has said what became of a step. now: the node goes on by it; otherwise when it asks the same again. */
+void check_answer(struct simrun *run, int i, enum answer what, double value, bool now)
+{
+    struct nstate *s = &run->node[i];
+    s->answer = what == A_RETRY && now ? A_NONE : what;
+    s->answer_value = value;
+    if (!now || run->ended || run->cancel_us || run->failing)
+        return;
+    s->unsure = false;
+    if (what == A_RETRY) {
+        s->allowed++;
+        s->by_answer = true;
+    } else if (what == A_FAIL) {
+        after_error(run, i, TL_EUNKNOWN);
+    } else {
+        s->outcome = O_DONE;
+        set_value(s, &run->graph->node[i], value);
     }
 }
 
@@ -564,7 +586,7 @@ void check_crash(void)
             s->skip = 0;
             s->attempts = s->losses = 0;
             s->not_before_us = 0;
-            s->unsure = false;
+            s->unsure = s->by_answer = false;
         }
         if (!run->ended) {
             run->cancel_us = 0;

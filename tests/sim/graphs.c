@@ -18,10 +18,11 @@ static const struct {
     bool pure;
     int weight;
 } kinds[K_COUNT] = {
-    [K_SRC] = {"sim.src", true, 4},        [K_MIX] = {"sim.mix", true, 20},  [K_MERGE] = {"sim.merge", true, 6},
-    [K_ROUTE] = {"sim.route", true, 4},    [K_SLOW] = {"sim.slow", true, 6}, [K_CHANCE] = {"sim.chance", false, 2},
-    [K_MEDIA] = {"sim.media", true, 6},    [K_NET] = {"sim.net", false, 6},  [K_ALARM] = {"sim.alarm", true, 2},
-    [K_EFFECT] = {"sim.effect", false, 6}, [K_ASK] = {"sim.ask", false, 2},  [K_LONG] = {"sim.long", false, 1},
+    [K_SRC] = {"sim.src", true, 4},        [K_MIX] = {"sim.mix", true, 20},       [K_ADD] = {"sim.add", true, 10},
+    [K_MERGE] = {"sim.merge", true, 6},    [K_ROUTE] = {"sim.route", true, 4},    [K_SLOW] = {"sim.slow", true, 6},
+    [K_CHANCE] = {"sim.chance", false, 2}, [K_MEDIA] = {"sim.media", true, 6},    [K_NET] = {"sim.net", false, 6},
+    [K_ALARM] = {"sim.alarm", true, 2},    [K_EFFECT] = {"sim.effect", false, 6}, [K_ASK] = {"sim.ask", false, 2},
+    [K_LONG] = {"sim.long", false, 1},
 };
 
 bool kind_is_pure(enum kind kind)
@@ -131,7 +132,7 @@ static void make_node(struct graph *g, int i, enum kind kind, struct rng *r)
     n->policy.max_attempts = kind == K_NET || kind == K_EFFECT || kind == K_LONG ? 3 : 1;
     if (n->policy.max_attempts == 3)
         *(&n->policy) = (struct gpolicy){.max_attempts = 3, .on = 7, .nbackoff = 3, .backoff_ms = {500, 2000, 8000}};
-    if (rng_chance(r, kind == K_SRC || kind == K_MIX || kind == K_MERGE ? 60 : 500))
+    if (rng_chance(r, kind == K_SRC || kind == K_MIX || kind == K_ADD || kind == K_MERGE ? 60 : 500))
         pick_policy(n, r);
     if (kind == K_MEDIA && rng_chance(r, w.lose_permille))
         n->lose = 400;

@@ -32,6 +32,7 @@ int64_t rng_range(struct rng *r, int64_t lo, int64_t hi); /* both included */
 enum kind {
     K_SRC,    /* a number */
     K_MIX,    /* quick and pure */
+    K_ADD,    /* the same without a context, where nothing is out of the ordinary */
     K_MERGE,  /* takes several edges into one port */
     K_ROUTE,  /* one of two outputs */
     K_SLOW,   /* pure, takes the thread for a while */
@@ -88,17 +89,23 @@ struct graph {
     bool has_long; /* must be cancelled to end, for all that is known beforehand */
 };
 
+/* What a person says of a step whose outcome is not known. */
+enum answer { A_NONE, A_RETRY, A_FAIL, A_DONE };
+
 /* A node of a run as the model has it. */
 enum outcome { O_NONE, O_DONE, O_FALLBACK, O_CONTINUED, O_FAILED };
 struct nstate {
     uint8_t outcome, skip; /* skip: enum resolved of check.c, once it is known */
     bool alive;            /* an attempt is under way */
-    bool committed; /* its outputs are in a published event */
-    bool assumed;   /* its outcome is: by a kept result */
-    bool maybe;     /* its outputs of an earlier life may have been kept */
+    bool committed;        /* its outputs are in a published event */
+    bool assumed;          /* its outcome is: by a kept result */
+    bool maybe;            /* its outputs of an earlier life may have been kept */
     bool has[2];
-    bool unsure;          /* a person was asked, the answer is not known here */
-    bool retry_by_person; /* the outside may be changed once more */
+    bool unsure;    /* its outcome is not known: a person is asked */
+    uint8_t answer; /* enum answer: that a person gave and a crash may have kept from having its effect */
+    bool by_answer; /* its next attempt goes on with the one before, which has left its place of the class */
+    double answer_value;
+    unsigned allowed; /* changes of the outside that people allowed besides the first */
     double out[2];
     unsigned attempts, losses; /* in this life */
     unsigned calls;
@@ -126,9 +133,9 @@ struct simrun {
     double progress;
     int64_t last_progress_ms, last_ts_ms;
     int last_progress_life;
-    bool last_was_progress, crowded; /* crowded: less than 50 ms after the one before, allowed before the end only */
+    bool last_was_progress, crowded;   /* crowded: less than 50 ms after the one before, allowed before the end only */
     int64_t cancel_us, cancel_busy_us; /* when somebody asked, 0: nobody; and w.busy_us then */
-    bool failing;                    /* some node failed for good */
+    bool failing;                      /* some node failed for good */
     char terminal[16];
     struct nstate node[NODES_MAX];
 };
@@ -149,7 +156,7 @@ struct pend {
     int64_t due_us, change_us; /* INT64_MAX: not by itself */
     int64_t timeout_us;
     int err;
-    bool changed, told_cancel, waiting, cpu_free;
+    bool changed, told_cancel, timed_out, waiting, cpu_free;
     double value;
 };
 enum { PENDS_MAX = 512 };
@@ -157,7 +164,7 @@ enum { PENDS_MAX = 512 };
 struct world {
     uint64_t seed;
     struct rng rng;
-    bool verbose, dying, crashed; /* dying: the executor closes; crashed: and nothing reaches the disk */
+    bool verbose, dying, crashed;    /* dying: the executor closes; crashed: and nothing reaches the disk */
     int64_t now_us, end_us, busy_us; /* busy_us: that ops had the thread, in which nothing else can happen here */
     int life;
     struct tl_db *db;
@@ -206,12 +213,18 @@ void ops_let_go(void); /* the machine stops: all that had been told to end does 
 /* check.c: the model follows what is seen, and complains. */
 struct simrun *check_run_of(struct tl_op_ctx *ctx);
 void check_begin(struct simrun *run, int node, struct tl_op_ctx *ctx, double in[INS][SOURCES], int count[INS]);
-void check_end(struct simrun *run, int node, int err, bool told_cancel, double value); /* an attempt ended */
+void check_end(struct simrun *run, int node, int err, bool timed_out, double value); /* an attempt ended */
+void check_answer(struct simrun *run, int node, enum answer what, double value, bool now);
 void check_notify(struct simrun *run, uint64_t seq, bool ended);
 void check_crash(void);
 void check_quiet(void); /* nothing is left to do: each run has ended or says what it waits for */
 void check_final(void);
 void check_free(void);
+
+/* people.c */
+bool people_answer(void); /* somebody answers one question; false where there is none */
+bool people_wait(void);   /* an answer is on its way to the store */
+void people_forget(void);
 
 /* world.c */
 void world_open(uint64_t seed, bool verbose);

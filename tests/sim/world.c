@@ -219,6 +219,7 @@ void world_fill(void)
 void world_open(uint64_t seed, bool verbose)
 {
     memset(&w, 0, sizeof(w));
+    people_forget();
     w.seed = seed;
     w.rng.s = seed * 0xd1342543de82ef95u + 1;
     w.verbose = verbose;
@@ -246,8 +247,8 @@ static void stop(bool crash)
             fake_commit(w.db, fake_pending(w.db), false);
     w.dying = true;
     w.crashed = crash;
-    if (crash)
-        fake_crash(w.db, rng_below(&w.rng, (uint32_t)fake_pending(w.db) + 1));
+    if (crash) /* whether an answer was kept must be known */
+        fake_crash(w.db, people_wait() ? fake_pending(w.db) : rng_below(&w.rng, (uint32_t)fake_pending(w.db) + 1));
     ops_let_go();
     tl_exec_free(w.exec);
     w.exec = NULL;
@@ -419,6 +420,8 @@ static int64_t next_time(void)
 static bool people_act(void)
 {
     check_quiet();
+    if (people_answer())
+        return true;
     for (int i = 0; i < w.npends; i++)
         if (w.pends[i].ctx && w.pends[i].waiting && !w.pends[i].told_cancel) {
             ops_end(&w.pends[i]);
@@ -476,10 +479,12 @@ void world_run(void)
         else if (what < 62) {
             some_progress();
             did = true;
-        } else
+        } else if (what < 64)
+            did = people_answer();
+        else
             did = !w.idle && step();
         if (did) {
-            if (what < 62)
+            if (what < 64)
                 w.idle = false;
             continue;
         }

@@ -198,7 +198,7 @@ static void bounds(void **state)
     memset(text, '[', TL_JSON_MAX_DEPTH);
     memset(text + len - TL_JSON_MAX_DEPTH, ']', TL_JSON_MAX_DEPTH);
     assert_int_equal(verdict(text, len, NULL), 0);
-    for (size_t i = 1; i < len; i += 2)
+    for (size_t i = 1; i + 2 <= len; i += 2)
         memcpy(text + i, "1,", 2);
     memcpy(text + len - 2, "1]", 2);
     text[0] = '[';

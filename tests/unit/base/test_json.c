@@ -214,11 +214,34 @@ static void from_a_file(void **state)
     unlink(path);
 }
 
+/* Numbers are written without the C library's help where they are usual ones: as it would write them. */
+static void number_text(void **state)
+{
+    (void)state;
+    static const double edges[] = {1e-4, 9.9999999999999995e-5, 0.1, 0.5, 1, 9.99999999999999, 9.999999999999999, 999999999999999, 999999999999999.5,
+                                   1e15, 0.000123456789012345, 0.3, 1e14 + 0.5, 1e14 + 1.5, 123456.0625};
+    uint64_t x = 88172645463325252ULL;
+    for (int i = 0; i < 200000; i++) {
+        char have[32], want[40];
+        x ^= x << 13, x ^= x >> 7, x ^= x << 17;
+        double v = (size_t)i < TL_ARRAY_LEN(edges) ? edges[i] : ldexp((double)(x >> 11), (int)(x % 70) - 66);
+        v = x & 1024 ? -v : v;
+        size_t n = tl_json_number(v, have, sizeof(have));
+        snprintf(want, sizeof(want), "%.15g", v);
+        double whole = v == floor(v) ? v : strtod(want, NULL);
+        if (whole == floor(whole))
+            snprintf(want, sizeof(want), "%.0f", whole);
+        assert_string_equal(have, want);
+        assert_int_equal(n, strlen(want));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(accepts),        cmocka_unit_test(refuses), cmocka_unit_test(depth_costs_nothing), cmocka_unit_test(says_where),
         cmocka_unit_test(canonical_form), cmocka_unit_test(lookups), cmocka_unit_test(unknown_fields),      cmocka_unit_test(from_a_file),
+        cmocka_unit_test(number_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -314,6 +314,56 @@ static void cache_keys_differ_by_organisation(void **state)
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, sx_teardown)
 
+static int start_named(const char *text, bool hand_in, struct tl_id *ret)
+{
+    uint8_t hash[TL_TEXT_HASH];
+    struct tl_plan *plan;
+    tl_text_hash(text, strlen(text), hash);
+    TL_AUTO_JSON json_t *doc = tl_cap_named_doc(hash, NULL, false), *meta = json_object();
+    assert_int_equal(tl_cap_plan_named(&sx.services, "acme", doc, text, strlen(text), &plan, NULL), 0);
+    struct tl_run_req req = {.org = "acme",
+                             .sub = "tester",
+                             .kind = TL_KIND_CANVAS,
+                             .doc = doc,
+                             .plan = plan,
+                             .meta = meta,
+                             .graph = hand_in ? text : NULL,
+                             .graph_len = strlen(text)};
+    int before = sx.ended, err = tl_run_start_wait(sx.exec, &req, ret);
+    tl_plan_unref(plan);
+    if (!err)
+        sx_wait(&sx.ended, before + 1);
+    return err;
+}
+
+/* The store has a run's graph once, and the run does not begin without it. */
+static void a_run_names_its_graph(void **state)
+{
+    (void)state;
+    static const char graph[] = "{\"nodes\":[{\"id\":\"a\",\"type\":\"input.number\"}],\"edges\":[]}";
+    struct tl_id first, second, none;
+    struct tl_db_stat st;
+    assert_int_equal(start_named(graph, false, &none), TL_ECONFLICT);
+    TL_AUTO_JSON json_t *record = NULL;
+    assert_int_equal(tl_run_get(keys_db, "acme", &none, &record), TL_ENOTFOUND);
+    assert_int_equal(start_named(graph, true, &first), 0);
+    assert_int_equal(start_named(graph, false, &second), 0);
+    assert_int_equal(tl_db_stat(keys_db, &st), 0);
+    assert_int_equal(st.entries[TL_TBL_DOC], 1);
+    assert_int_equal(st.entries[TL_TBL_DOC_REF], 2);
+    TL_AUTO_JSON json_t *ended = sx_record("acme", &second);
+    assert_string_equal(tl_json_str(ended, "status"), "done");
+    TL_AUTO_JSON json_t *doc = NULL;
+    struct tl_plan *plan;
+    uint8_t hash[TL_TEXT_HASH];
+    tl_text_hash(graph, strlen(graph), hash);
+    assert_non_null(doc = tl_cap_named_doc(hash, NULL, false));
+    assert_int_equal(tl_cap_replan(&sx.services, "acme", TL_KIND_CANVAS, doc, &plan, NULL), 0); /* from the store */
+    assert_int_equal(plan->nnodes, 1);
+    tl_plan_unref(plan);
+    assert_int_equal(tl_cap_replan(&sx.services, "other", TL_KIND_CANVAS, doc, &plan, NULL), TL_ENOTFOUND);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -329,6 +379,7 @@ int main(void)
         T(the_plain_check_of_a_body_gives_document_and_meta),
         T(a_canvas_run_ends_with_the_outputs_of_its_nodes),
         T(cache_keys_differ_by_organisation),
+        T(a_run_names_its_graph),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -69,6 +69,30 @@ static void view_follows_events(void **state)
     assert_int_equal(json_integer_value(json_object_get(json_object_get(v.outputs, "a.b"), "n")), 1);
 }
 
+/* What steps ask is shown as long as they wait, also of steps inside a node. */
+static void questions_are_shown(void **state)
+{
+    (void)state;
+    TL_AUTO_JSON json_t *graph = parse(graph_text);
+    struct tl_cli_view v TL_CLEANUP(tl_cli_view_clear) = {0};
+    struct tl_str out TL_CLEANUP(tl_str_clear) = {0}, after TL_CLEANUP(tl_str_clear) = {0};
+    struct tl_cli_term term = {.columns = 100, .rows = 20};
+    int lines;
+    assert_int_equal(tl_cli_view_init(&v, graph), 0);
+    feed(&v, "run.progress",
+         "{\"nodes\":[{\"id\":\"clip\",\"status\":\"waiting\",\"waiting_for\":{\"kind\":\"gate\",\"shown\":{\"prompt\":\"Good?\"},"
+         "\"decisions\":[\"approve\",\"reject\"]}},{\"id\":\"a.b#2/ask\",\"status\":\"waiting\",\"waiting_for\":{\"decisions\":[\"retry\"],"
+         "\"shown\":{\"message\":\"lost\\u001b[2J\"}}}]}");
+    assert_int_equal(v.nodes[0].status, TL_VIEW_WAITING);
+    tl_cli_progress_lines(&term, &v, 20, &out, &lines);
+    assert_int_equal(lines, 5);
+    assert_non_null(strstr(out.data, "clip waits for a person (approve, reject): Good?"));
+    assert_non_null(strstr(out.data, "a.b#2/ask waits for a person (retry): lost?[2J"));
+    feed(&v, "run.progress", "{\"nodes\":[{\"id\":\"clip\",\"status\":\"done\"},{\"id\":\"a.b#2/ask\",\"status\":\"failed\"}]}");
+    tl_cli_progress_lines(&term, &v, 20, &after, &lines);
+    assert_int_equal(lines, 3);
+}
+
 static void bars_line_up(void **state)
 {
     (void)state;
@@ -193,7 +217,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(view_follows_events),
-        cmocka_unit_test(bars_line_up),
+        cmocka_unit_test(questions_are_shown), cmocka_unit_test(bars_line_up),
         cmocka_unit_test(summary_shows_what_came),
         cmocka_unit_test(filling_in),
     };

@@ -112,6 +112,7 @@ static int run_remote(struct tl_op_ctx *ctx)
     pthread_mutex_lock(&fx.lock);
     fx.remote_calls++;
     pthread_mutex_unlock(&fx.lock);
+    tl_op_impure(ctx);
     tl_op_usage(ctx, &(struct tl_usage){.tokens_in = 10, .tokens_out = 1});
     return tl_op_output_number(ctx, "y", tl_op_input_number(ctx, "x", 0) + 1);
 }
@@ -132,6 +133,24 @@ static const struct tl_op op_upstream = {.name = "upstream",
                                          .ports = upstream_ports,
                                          .params = upstream_params,
                                          .run = run_upstream};
+
+/* Reaches outside, as often as the test says without knowing what became of it. */
+static int run_send(struct tl_op_ctx *ctx)
+{
+    pthread_mutex_lock(&fx.lock);
+    bool lost = fx.lost > 0 && fx.lost--;
+    fx.calls++;
+    pthread_mutex_unlock(&fx.lock);
+    if (lost || tl_op_interrupted(ctx))
+        return tl_op_fail(ctx, TL_EUNKNOWN, "the connection was lost");
+    return tl_op_output_number(ctx, "value", 1);
+}
+static const struct tl_op op_send = {.name = "send",
+                                     .revision = 1,
+                                     .flags = TL_OP_EFFECT,
+                                     .ports = number_ports,
+                                     .params = number_params,
+                                     .run = run_send};
 
 /* Runs the graph in data.body with its input x, gives its output y. */
 static const struct tl_port body_in[] = {{"x", TL_T_NUMBER, 0, NULL}, {0}};
@@ -188,7 +207,7 @@ static const struct tl_op op_hidden = {.name = "hidden",
                                        .run = run_number};
 
 static const struct tl_op *const ops[] = {&op_number, &op_add,      &op_total, &op_fail, &op_hold,
-                                          &op_impure, &op_upstream, &op_nest,  &op_clip, &op_hidden, &op_remote};
+                                          &op_impure, &op_send, &op_upstream, &op_nest,  &op_clip, &op_hidden, &op_remote};
 
 const struct tl_op *fx_find_op(void *arg, const char *name)
 {
@@ -212,6 +231,7 @@ static void notify(void *arg, const struct tl_id *run, uint64_t seq, bool ended)
     (void)run;
     pthread_mutex_lock(&fx.lock);
     fx.seen = seq;
+    fx.published++;
     fx.ended += ended;
     pthread_cond_broadcast(&fx.cond);
     pthread_mutex_unlock(&fx.lock);
@@ -273,7 +293,7 @@ void fx_restart(void)
     conf.manual = fx.manual;
     conf.env = (struct tl_exec_env){.wall_ms = wall_ms, .mono_us = mono_us};
     conf.db = fx.db;
-    conf.replan = replan;
+    conf.replan = fx.conf.replan ? fx.conf.replan : replan;
     conf.complete = complete;
     conf.notify = notify;
     assert_int_equal(tl_exec_new(&conf, &fx.exec), 0);

@@ -20,10 +20,12 @@ struct fx {
     pthread_mutex_t lock;
     pthread_cond_t cond;
     uint64_t seen;          /* last seq published, of any run */
+    uint64_t published; /* how many times events were */
     int ended;              /* runs whose last event was published */
     int calls;              /* times that the ops "add" and "impure" ran */
     int remote_calls;       /* and "remote" */
     struct tl_op_ctx *held; /* the context that "hold" waits with */
+    int lost;               /* how many times more "send" will not know what became of it */
     bool manual;                 /* set between fx_crash and fx_restart: an executor without threads, driven by fx_drive */
     _Atomic int64_t ahead_ms;    /* how far the executor's clock is ahead of the machine's */
 };

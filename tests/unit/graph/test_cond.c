@@ -11,10 +11,10 @@
 
 #include <cmocka.h>
 
-static const struct tl_port roots[] = {{"score", TL_T_NUMBER, 0, NULL},  {"ok", TL_T_BOOLEAN, 0, NULL},
-                                       {"name", TL_T_STRING, 0, NULL},   {"state", TL_T_JSON, 0, NULL},
-                                       {"curve", TL_T_FLOATS, 0, NULL},  {"tags", TL_T_STRINGS, 0, NULL},
-                                       {"gone", TL_T_JSON, 0, NULL},     {0}};
+static const struct tl_port roots[] = {{"score", TL_T_NUMBER, 0, NULL}, {"ok", TL_T_BOOLEAN, 0, NULL},
+                                       {"name", TL_T_STRING, 0, NULL},  {"state", TL_T_JSON, 0, NULL},
+                                       {"curve", TL_T_FLOATS, 0, NULL}, {"tags", TL_T_STRINGS, 0, NULL},
+                                       {"gone", TL_T_JSON, 0, NULL},    {0}};
 enum { NROOTS = 7 };
 
 static struct tl_value values[NROOTS];
@@ -22,9 +22,14 @@ static struct tl_value values[NROOTS];
 static int set_up(void **state)
 {
     static const char *const json[NROOTS] = {
-        "0.9", "true", "\"grün\"",
-        "{\"a\":{\"b\":[1,2,{\"c\":\"deep\"}]},\"n\":3,\"kind\":\"draft\",\"nil\":null,\"list\":[1,\"x\",null],\"odd key\":1,\"big\":9007199254740993,\"t\":true}",
-        "[0.5,1]", "[\"rain\",\"sea\"]", NULL};
+        "0.9",
+        "true",
+        "\"grün\"",
+        "{\"a\":{\"b\":[1,2,{\"c\":\"deep\"}]},\"n\":3,\"kind\":\"draft\",\"nil\":null,\"list\":[1,\"x\",null],\"odd "
+        "key\":1,\"big\":9007199254740993,\"t\":true}",
+        "[0.5,1]",
+        "[\"rain\",\"sea\"]",
+        NULL};
     (void)state;
     for (size_t i = 0; i < NROOTS; i++) {
         json_t *j = json[i] ? json_loads(json[i], JSON_DECODE_ANY, NULL) : NULL;
@@ -71,21 +76,86 @@ static void refuses(const char *text, const char *message)
 
 static void test_holds(void **state)
 {
-    static const char *const yes[] = {
-        "score >= 0.8", "score > 0.8 and not (state.kind == 'final')", "score == 9e-1", "state.n == 3.0", "-1 < score", "ok", "not not ok", "ok == true",
-        "state.a.b[0] == 1", "state.a.b[2].c == \"deep\"", "state['a']['b'][1] == 2", "state[\"odd key\"] == 1",
-        "name == 'gr\xc3\xbcn'", "len(name) == 4", "len(state.a.b) == 3", "len(curve) == 2", "len(state) == 8",
-        "curve[0] < curve[1]", "curve == [0.5, 1]", "[0.5,1] == curve", "[1] == [1.0]", "[] == []",
-        "'rain' in tags", "name in ['rot', 'gr\xc3\xbcn']", "not (name in [])", "null in state.list", "'x' in state.list", "1 in state.list", "[0.5, 1] in [1] or true",
-        "state.nil == null", "state.nothing == null", "gone == null", "gone.a[3].b == null", "state.a.b[99] == null", "len(gone) == null",
-        "state.a == state.a", "state.a != state", "state.kind < 'e'", "'b' > 'ab'", "'a' <= 'a'", "'aa' > 'a'",
-        "state.big == 9007199254740993", "state.big != 9007199254740992", "state.t", "false or true and true", "true or false and false",
-        "not false and true", "(true or false) and true", "'it\\'s' == \"it's\"", "'a\\nb' != 'a\\tb'", "  score\t>\n0.1\r "};
-    static const char *const no[] = {
-        "score < 0.8", "not ok", "state.n == '3'", "state.kind == 3", "state.n < 'x'", "state.n > state.kind", "gone > 0", "gone < 0", "gone <= score",
-        "state.kind", "state.n", "gone", "'dr' in state.kind", "'n' in state", "1 in gone", "state.a == state.list", "state.kind.x == 1", "state.list.x == 1",
-        "state.t == 1", "state.nil < 1", "len(score) == 1", "len(state.n) == 0", "curve == [0.5]", "curve == [0.5,1,2]", "[1,2] == [1]",
-        "false and true or false", "not (true or false)", "state.a.b == [1,2]", "'RAIN' in tags"};
+    static const char *const yes[] = {"score >= 0.8",
+                                      "score > 0.8 and not (state.kind == 'final')",
+                                      "score == 9e-1",
+                                      "state.n == 3.0",
+                                      "-1 < score",
+                                      "ok",
+                                      "not not ok",
+                                      "ok == true",
+                                      "state.a.b[0] == 1",
+                                      "state.a.b[2].c == \"deep\"",
+                                      "state['a']['b'][1] == 2",
+                                      "state[\"odd key\"] == 1",
+                                      "name == 'gr\xc3\xbcn'",
+                                      "len(name) == 4",
+                                      "len(state.a.b) == 3",
+                                      "len(curve) == 2",
+                                      "len(state) == 8",
+                                      "curve[0] < curve[1]",
+                                      "curve == [0.5, 1]",
+                                      "[0.5,1] == curve",
+                                      "[1] == [1.0]",
+                                      "[] == []",
+                                      "'rain' in tags",
+                                      "name in ['rot', 'gr\xc3\xbcn']",
+                                      "not (name in [])",
+                                      "null in state.list",
+                                      "'x' in state.list",
+                                      "1 in state.list",
+                                      "[0.5, 1] in [1] or true",
+                                      "state.nil == null",
+                                      "state.nothing == null",
+                                      "gone == null",
+                                      "gone.a[3].b == null",
+                                      "state.a.b[99] == null",
+                                      "len(gone) == null",
+                                      "state.a == state.a",
+                                      "state.a != state",
+                                      "state.kind < 'e'",
+                                      "'b' > 'ab'",
+                                      "'a' <= 'a'",
+                                      "'aa' > 'a'",
+                                      "state.big == 9007199254740993",
+                                      "state.big != 9007199254740992",
+                                      "state.t",
+                                      "false or true and true",
+                                      "true or false and false",
+                                      "not false and true",
+                                      "(true or false) and true",
+                                      "'it\\'s' == \"it's\"",
+                                      "'a\\nb' != 'a\\tb'",
+                                      "  score\t>\n0.1\r "};
+    static const char *const no[] = {"score < 0.8",
+                                     "not ok",
+                                     "state.n == '3'",
+                                     "state.kind == 3",
+                                     "state.n < 'x'",
+                                     "state.n > state.kind",
+                                     "gone > 0",
+                                     "gone < 0",
+                                     "gone <= score",
+                                     "state.kind",
+                                     "state.n",
+                                     "gone",
+                                     "'dr' in state.kind",
+                                     "'n' in state",
+                                     "1 in gone",
+                                     "state.a == state.list",
+                                     "state.kind.x == 1",
+                                     "state.list.x == 1",
+                                     "state.t == 1",
+                                     "state.nil < 1",
+                                     "len(score) == 1",
+                                     "len(state.n) == 0",
+                                     "curve == [0.5]",
+                                     "curve == [0.5,1,2]",
+                                     "[1,2] == [1]",
+                                     "false and true or false",
+                                     "not (true or false)",
+                                     "state.a.b == [1,2]",
+                                     "'RAIN' in tags"};
     (void)state;
     for (size_t i = 0; i < TL_ARRAY_LEN(yes); i++)
         if (!holds(yes[i]))

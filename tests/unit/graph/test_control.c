@@ -12,15 +12,19 @@
 #include <string.h>
 
 #define N(id, type, data) "{\"id\":\"" id "\",\"type\":\"" type "\",\"data\":{" data "}}"
-#define E(from, out, to, in) "{\"source\":\"" from "\",\"sourceHandle\":\"" out "\",\"target\":\"" to "\",\"targetHandle\":\"" in "\"}"
+#define E(from, out, to, in)                                                                                           \
+    "{\"source\":\"" from "\",\"sourceHandle\":\"" out "\",\"target\":\"" to "\",\"targetHandle\":\"" in "\"}"
 #define G(nodes, edges) "{\"nodes\":[" nodes "],\"edges\":[" edges "]}"
 #define IN(id) N(id, "graph.input", "")
 #define OUT(id) N(id, "graph.output", "")
 #define NUMBER(id, v) N(id, "number", "\"params\":{\"value\":" v "}")
 
 /* item + 1 → y */
-#define PLUS_ONE G(IN("i") "," N("grade", "add", "\"inputs\":{\"b\":1}") "," OUT("o"), E("i", "item", "grade", "a") "," E("grade", "sum", "o", "y"))
-#define ITEM_PORTS "\"ports\":{\"in\":[{\"name\":\"item\",\"type\":\"number\"}],\"out\":[{\"name\":\"y\",\"type\":\"number\"}]}"
+#define PLUS_ONE                                                                                                       \
+    G(IN("i") "," N("grade", "add", "\"inputs\":{\"b\":1}") "," OUT("o"),                                              \
+      E("i", "item", "grade", "a") "," E("grade", "sum", "o", "y"))
+#define ITEM_PORTS                                                                                                     \
+    "\"ports\":{\"in\":[{\"name\":\"item\",\"type\":\"number\"}],\"out\":[{\"name\":\"y\",\"type\":\"number\"}]}"
 
 static int set_up(void **state)
 {
@@ -84,7 +88,8 @@ static void assert_problems(const char *graph, const char *const *expected)
     for (; expected[n]; n++) {
         char line[512] = "";
         for (size_t i = 0; i < diag.count; i++) {
-            snprintf(line, sizeof(line), "%s %s %s", diag.items[i].node ? diag.items[i].node : "-", diag.items[i].path, diag.items[i].message);
+            snprintf(line, sizeof(line), "%s %s %s", diag.items[i].node ? diag.items[i].node : "-", diag.items[i].path,
+                     diag.items[i].message);
             if (strcmp(line, expected[n]) == 0)
                 break;
             line[0] = 0;
@@ -102,7 +107,8 @@ static void assert_problems(const char *graph, const char *const *expected)
 /* What is wrong inside, at any depth, is told with what is wrong outside. */
 static void test_problems(void **state)
 {
-    static const char inner[] = "\"graph\":{\"nodes\":[{\"id\":\"bad\",\"type\":\"nothing\"},{\"id\":\"o\",\"type\":\"graph.output\"}],\"edges\":[]}";
+    static const char inner[] = "\"graph\":{\"nodes\":[{\"id\":\"bad\",\"type\":\"nothing\"},{\"id\":\"o\",\"type\":"
+                                "\"graph.output\"}],\"edges\":[]}";
     static const char *const expected[] = {
         "m/s/bad $.nodes[0].data.graph.nodes[1].data.graph.nodes[0] unknown node type \"nothing\"",
         "m/grade $.nodes[0].data.graph.nodes[0] the input \"a\" (number) is required: connect it or give it a value",
@@ -114,8 +120,10 @@ static void test_problems(void **state)
     (void)state;
     snprintf(graph, sizeof(graph),
              "{\"nodes\":[{\"id\":\"m\",\"type\":\"map\",\"data\":{\"params\":{\"on_item_error\":\"never\"}," ITEM_PORTS
-             ",\"graph\":{\"nodes\":[{\"id\":\"grade\",\"type\":\"add\"},{\"id\":\"s\",\"type\":\"subgraph\",\"data\":{\"ports\":{\"out\":[{\"name\":\"v\",\"type\":\"any\"}]},%s}},"
-             "{\"id\":\"o\",\"type\":\"graph.output\"}],\"edges\":[]}}},{\"id\":\"u\",\"type\":\"also.nothing\"}],\"edges\":[]}",
+             ",\"graph\":{\"nodes\":[{\"id\":\"grade\",\"type\":\"add\"},{\"id\":\"s\",\"type\":\"subgraph\",\"data\":{"
+             "\"ports\":{\"out\":[{\"name\":\"v\",\"type\":\"any\"}]},%s}},"
+             "{\"id\":\"o\",\"type\":\"graph.output\"}],\"edges\":[]}}},{\"id\":\"u\",\"type\":\"also.nothing\"}],"
+             "\"edges\":[]}",
              inner);
     assert_problems(graph, expected);
 }
@@ -124,7 +132,8 @@ static void test_port_problems(void **state)
 {
     static const char *const expected[] = {
         "a $.nodes[0].data.ports.in[0] a port needs a name: 1 to 64 letters, digits and _, not a digit first",
-        "a $.nodes[0].data.ports.in[1] a port needs a type: any, string, number, boolean, float[], string[], json, video, image, audio or file",
+        "a $.nodes[0].data.ports.in[1] a port needs a type: any, string, number, boolean, float[], string[], json, "
+        "video, image, audio or file",
         "a $.nodes[0].data.ports.out[1] the name \"y\" is used by another port too",
         "a $.nodes[0].data.ports.out[2] an output is never required",
         "a $.nodes[0].data.ports.extra unknown field \"extra\"",
@@ -132,22 +141,44 @@ static void test_port_problems(void **state)
         "c $.nodes[2].data.ports.in a map's body takes an input \"item\"",
         "d $.nodes[3].data.ports.in a list holds no media, so \"item\" cannot be video",
         "e $.nodes[4].data.ports the name \"converged\" is the node's own",
-        "e $.nodes[4].data.params.until the condition cannot be read: column 1: there is no \"z\" here, only converged, iteration",
+        "e $.nodes[4].data.params.until the condition cannot be read: column 1: there is no \"z\" here, only "
+        "converged, iteration",
         "f $.nodes[5].data.graph needs a graph.output node, for the node has outputs",
-        "g $.nodes[6].data.cases[0].when the condition cannot be read: column 7: expected a value or a path, found the end",
+        "g $.nodes[6].data.cases[0].when the condition cannot be read: column 7: expected a value or a path, found the "
+        "end",
         "g $.nodes[6].data.cases[1] the name \"else\" is used by another output too",
         "h $.nodes[7].data.ports \"x\" goes out as string and cannot come in again as number",
         NULL};
     (void)state;
     assert_problems(
-        G(N("a", "subgraph", "\"ports\":{\"extra\":1,\"in\":[{\"name\":\"9\",\"type\":\"any\"},{\"name\":\"x\",\"type\":\"text\"}],"
-            "\"out\":[{\"name\":\"y\",\"type\":\"any\"},{\"name\":\"y\",\"type\":\"any\"},{\"name\":\"z\",\"type\":\"any\",\"required\":true}]}") ","
-          N("b", "subgraph", "") "," N("c", "map", "\"graph\":" G("", "") ",\"inputs\":{\"items\":[]}") ","
-          N("d", "map", "\"ports\":{\"in\":[{\"name\":\"item\",\"type\":\"video\"}]},\"graph\":" G("", "") ",\"inputs\":{\"items\":[]}") ","
-          N("e", "loop", "\"params\":{\"until\":\"z\"},\"ports\":{\"out\":[{\"name\":\"converged\",\"type\":\"any\"}]},\"graph\":" G(OUT("o"), "")) ","
-          N("f", "subgraph", "\"ports\":{\"out\":[{\"name\":\"y\",\"type\":\"any\"}]},\"graph\":" G("", "")) ","
-          N("g", "switch", "\"inputs\":{\"value\":1},\"cases\":[{\"name\":\"p\",\"when\":\"value>\"},{\"name\":\"else\",\"when\":\"value\"}]") ","
-          N("h", "loop", "\"params\":{\"until\":\"x == ''\"},\"ports\":{\"in\":[{\"name\":\"x\",\"type\":\"number\"}],\"out\":[{\"name\":\"x\",\"type\":\"string\"}]},\"graph\":" G(OUT("o"), "")),
+        G(N("a", "subgraph",
+            "\"ports\":{\"extra\":1,\"in\":[{\"name\":\"9\",\"type\":\"any\"},{\"name\":\"x\",\"type\":\"text\"}],"
+            "\"out\":[{\"name\":\"y\",\"type\":\"any\"},{\"name\":\"y\",\"type\":\"any\"},{\"name\":\"z\",\"type\":"
+            "\"any\",\"required\":true}]}") "," N("b", "subgraph",
+                                                  "") "," N("c", "map",
+                                                            "\"graph\":" G(
+                                                                "",
+                                                                "") ",\"inputs\":{\"items\":[]}") "," N("d", "map",
+                                                                                                        "\"ports\":{"
+                                                                                                        "\"in\":[{"
+                                                                                                        "\"name\":"
+                                                                                                        "\"item\","
+                                                                                                        "\"type\":"
+                                                                                                        "\"video\"}]},"
+                                                                                                        "\"graph\":" G(
+                                                                                                            "",
+                                                                                                            "") ",\"inp"
+                                                                                                                "uts\":"
+                                                                                                                "{\"ite"
+                                                                                                                "ms\":["
+                                                                                                                "]}") "," N("e",
+                                                                                                                            "loop",
+                                                                                                                            "\"params\":{\"until\":\"z\"},\"ports\":{\"out\":[{\"name\":\"converged\",\"type\":\"any\"}]},\"graph\":" G(
+                                                                                                                                OUT("o"), "")) "," N("f",
+                                                                                                                                                     "subgraph",
+                                                                                                                                                     "\"ports\":{\"out\":[{\"name\":\"y\",\"type\":\"any\"}]},\"graph\":" G(
+                                                                                                                                                         "", "")) "," N("g", "switch", "\"inputs\":{\"value\":1},\"cases\":[{\"name\":\"p\",\"when\":\"value>\"},{\"name\":\"else\",\"when\":\"value\"}]") "," N("h",
+                                                                                                                                                                                                                                                                                                                 "loop", "\"params\":{\"until\":\"x == ''\"},\"ports\":{\"in\":[{\"name\":\"x\",\"type\":\"number\"}],\"out\":[{\"name\":\"x\",\"type\":\"string\"}]},\"graph\":" G(OUT("o"), "")),
           ""),
         expected);
 }
@@ -166,10 +197,11 @@ static void nested(struct tl_str *s, int depth)
 static void test_nesting(void **state)
 {
     struct tl_str deep = {0}, deeper = {0};
-    static const char *const expected[] = {
-        "s/s/s/s/s/s/s/s/s $.nodes[0].data.graph.nodes[0].data.graph.nodes[0].data.graph.nodes[0].data.graph.nodes[0].data.graph.nodes[0].data.graph.nodes[0].data.graph"
-        ".nodes[0].data.graph.nodes[0].data.graph graphs are nested deeper than 8",
-        NULL};
+    static const char *const expected[] = {"s/s/s/s/s/s/s/s/s "
+                                           "$.nodes[0].data.graph.nodes[0].data.graph.nodes[0].data.graph.nodes[0]."
+                                           "data.graph.nodes[0].data.graph.nodes[0].data.graph.nodes[0].data.graph"
+                                           ".nodes[0].data.graph.nodes[0].data.graph graphs are nested deeper than 8",
+                                           NULL};
     (void)state;
     nested(&deep, TL_GRAPH_MAX_NESTING);
     nested(&deeper, TL_GRAPH_MAX_NESTING + 1);
@@ -201,34 +233,45 @@ static void test_map(void **state)
 static void test_map_inputs(void **state)
 {
     (void)state;
-    struct tl_id id = run(G(NUMBER("n", "10") "," N("m", "map",
-          "\"inputs\":{\"items\":[0.5,1]},\"ports\":{\"in\":[{\"name\":\"by\",\"type\":\"number\",\"required\":true},{\"name\":\"item\",\"type\":\"number\"},{\"name\":\"index\",\"type\":\"number\"}],"
-          "\"out\":[{\"name\":\"y\",\"type\":\"number\"},{\"name\":\"i\",\"type\":\"number\"}]},\"graph\":"
-          G(IN("i") "," N("a", "add", "") "," OUT("o"), E("i", "item", "a", "a") "," E("i", "by", "a", "b") "," E("a", "sum", "o", "y") "," E("i", "index", "o", "i"))) ","
-          N("again", "map", ITEM_PORTS ",\"graph\":" PLUS_ONE),
-          E("n", "value", "m", "by") "," E("m", "y", "again", "items")));
+    struct tl_id id =
+        run(G(NUMBER("n", "10") "," N(
+                  "m", "map",
+                  "\"inputs\":{\"items\":[0.5,1]},\"ports\":{\"in\":[{\"name\":\"by\",\"type\":\"number\",\"required\":"
+                  "true},{\"name\":\"item\",\"type\":\"number\"},{\"name\":\"index\",\"type\":\"number\"}],"
+                  "\"out\":[{\"name\":\"y\",\"type\":\"number\"},{\"name\":\"i\",\"type\":\"number\"}]},\"graph\":" G(
+                      IN("i") "," N("a", "add", "") "," OUT("o"),
+                      E("i", "item", "a", "a") "," E("i", "by", "a", "b") "," E("a", "sum", "o", "y") "," E(
+                          "i", "index", "o", "i"))) "," N("again", "map", ITEM_PORTS ",\"graph\":" PLUS_ONE),
+              E("n", "value", "m", "by") "," E("m", "y", "again", "items")));
     assert_output(&id, "m", "y", "[10.5,11]");
     assert_output(&id, "m", "i", "[0,1]");
     assert_output(&id, "again", "y", "[11.5,12]");
 }
 
 /* Fails for items above 2. */
-#define FAILS_ABOVE_2                                                                                                                                    \
-    "\"ports\":{\"in\":[{\"name\":\"item\",\"type\":\"number\"}],\"out\":[{\"name\":\"y\",\"type\":\"number\"}]},\"graph\":"                                \
-    G(IN("i") "," N("s", "switch", "\"cases\":[{\"name\":\"big\",\"when\":\"value > 2\"}]") "," N("f", "fail", "") "," N("a", "add", "\"inputs\":{\"b\":1}") "," N("g", "merge", "") "," OUT("o"), \
-      E("i", "item", "s", "value") "," E("s", "big", "f", "in") "," E("s", "else", "a", "a") "," E("f", "out", "g", "values") "," E("a", "sum", "g", "values") "," E("g", "value", "o", "y"))
+#define FAILS_ABOVE_2                                                                                                  \
+    "\"ports\":{\"in\":[{\"name\":\"item\",\"type\":\"number\"}],\"out\":[{\"name\":\"y\",\"type\":\"number\"}]},"     \
+    "\"graph\":" G(                                                                                                    \
+        IN("i") "," N("s", "switch", "\"cases\":[{\"name\":\"big\",\"when\":\"value > 2\"}]") "," N(                   \
+            "f", "fail", "") "," N("a", "add", "\"inputs\":{\"b\":1}") "," N("g", "merge", "") "," OUT("o"),           \
+        E("i", "item", "s", "value") "," E("s", "big", "f", "in") "," E("s", "else", "a", "a") "," E(                  \
+            "f", "out", "g", "values") "," E("a", "sum", "g", "values") "," E("g", "value", "o", "y"))
 
 static void test_map_failing_item(void **state)
 {
     (void)state;
-    struct tl_id id = run(G(N("m", "map", "\"params\":{\"concurrency\":1},\"inputs\":{\"items\":[1,9,2]}," FAILS_ABOVE_2), ""));
+    struct tl_id id =
+        run(G(N("m", "map", "\"params\":{\"concurrency\":1},\"inputs\":{\"items\":[1,9,2]}," FAILS_ABOVE_2), ""));
     assert_failed(&id, "MEDIA_INVALID", "item 1, node \"f\": nothing can be made of this");
-    id = run(G(N("m", "map", "\"params\":{\"on_item_error\":\"continue\"},\"inputs\":{\"items\":[1,9,2,8,\"x\"]}," FAILS_ABOVE_2), ""));
+    id = run(G(N("m", "map",
+                 "\"params\":{\"on_item_error\":\"continue\"},\"inputs\":{\"items\":[1,9,2,8,\"x\"]}," FAILS_ABOVE_2),
+               ""));
     assert_output(&id, "m", "y", "[2,null,3,null,null]");
-    assert_output(&id, "m", "errors",
-                  "[{\"code\":\"MEDIA_INVALID\",\"index\":1,\"message\":\"nothing can be made of this\",\"node\":\"f\"},"
-                  "{\"code\":\"MEDIA_INVALID\",\"index\":3,\"message\":\"nothing can be made of this\",\"node\":\"f\"},"
-                  "{\"code\":\"SCHEMA_INVALID\",\"index\":4,\"message\":\"must be a number\"}]");
+    assert_output(
+        &id, "m", "errors",
+        "[{\"code\":\"MEDIA_INVALID\",\"index\":1,\"message\":\"nothing can be made of this\",\"node\":\"f\"},"
+        "{\"code\":\"MEDIA_INVALID\",\"index\":3,\"message\":\"nothing can be made of this\",\"node\":\"f\"},"
+        "{\"code\":\"SCHEMA_INVALID\",\"index\":4,\"message\":\"must be a number\"}]");
     TL_AUTO_JSON json_t *record = fx_record(&id);
     assert_string_equal(tl_json_str(record, "status"), "done");
     assert_string_equal(status(record, "m#1/f"), "failed");
@@ -246,10 +289,11 @@ static void test_map_of_no_list(void **state)
 static char *many(int n)
 {
     struct tl_str s = {0};
-    tl_str_puts(&s, "{\"nodes\":[{\"id\":\"m\",\"type\":\"map\",\"data\":{" ITEM_PORTS ",\"graph\":" PLUS_ONE ",\"params\":{\"concurrency\":64},\"inputs\":{\"items\":[");
+    tl_str_puts(&s, "{\"nodes\":[{\"id\":\"m\",\"type\":\"map\",\"data\":{" ITEM_PORTS ",\"graph\":" PLUS_ONE
+                    ",\"params\":{\"concurrency\":64},\"inputs\":{\"items\":[");
     for (int i = 0; i < n; i++)
         tl_str_printf(&s, "%s%d", i ? "," : "", i);
-    tl_str_puts(&s, "]}}},{\"id\":\"t\",\"type\":\"total\"}],\"edges\":[" E("m", "y", "t", "all") "]}");
+    tl_str_puts(&s, "]}}}],\"edges\":[]}");
     return tl_str_take(&s);
 }
 
@@ -270,13 +314,16 @@ static void test_map_of_many(void **state)
 
 /* ---- loop ---- */
 
-#define DOUBLES "\"ports\":{\"in\":[{\"name\":\"x\",\"type\":\"number\"}],\"out\":[{\"name\":\"x\",\"type\":\"number\"}]},\"graph\":"                  \
-    G(IN("i") "," N("qc", "add", "") "," OUT("o"), E("i", "x", "qc", "a") "," E("i", "x", "qc", "b") "," E("qc", "sum", "o", "x"))
+#define DOUBLES                                                                                                        \
+    "\"ports\":{\"in\":[{\"name\":\"x\",\"type\":\"number\"}],\"out\":[{\"name\":\"x\",\"type\":\"number\"}]},"        \
+    "\"graph\":" G(IN("i") "," N("qc", "add", "") "," OUT("o"),                                                        \
+                   E("i", "x", "qc", "a") "," E("i", "x", "qc", "b") "," E("qc", "sum", "o", "x"))
 
 static void test_loop(void **state)
 {
     (void)state;
-    struct tl_id id = run(G(N("fix", "loop", "\"params\":{\"until\":\"x >= 100 or iteration == 50\"},\"inputs\":{\"x\":3}," DOUBLES), ""));
+    struct tl_id id = run(G(
+        N("fix", "loop", "\"params\":{\"until\":\"x >= 100 or iteration == 50\"},\"inputs\":{\"x\":3}," DOUBLES), ""));
     assert_output(&id, "fix", "x", "192");
     assert_output(&id, "fix", "converged", "true");
     assert_output(&id, "fix", "iterations", "6");
@@ -288,20 +335,32 @@ static void test_loop(void **state)
 static void test_loop_limit(void **state)
 {
     (void)state;
-    struct tl_id id = run(G(N("fix", "loop", "\"params\":{\"until\":\"x < 0\",\"max_iter\":3},\"inputs\":{\"x\":3}," DOUBLES), ""));
+    struct tl_id id =
+        run(G(N("fix", "loop", "\"params\":{\"until\":\"x < 0\",\"max_iter\":3},\"inputs\":{\"x\":3}," DOUBLES), ""));
     assert_failed(&id, "BUDGET_EXCEEDED", "the condition did not hold after 3 iterations");
-    id = run(G(N("fix", "loop", "\"params\":{\"until\":\"x < 0\",\"max_iter\":3,\"on_max\":\"accept\"},\"inputs\":{\"x\":3}," DOUBLES), ""));
+    id = run(G(N("fix", "loop",
+                 "\"params\":{\"until\":\"x < 0\",\"max_iter\":3,\"on_max\":\"accept\"},\"inputs\":{\"x\":3}," DOUBLES),
+               ""));
     assert_output(&id, "fix", "x", "24");
     assert_output(&id, "fix", "converged", "false");
-    id = run(G(N("fix", "loop", "\"params\":{\"until\":\"x < 0\"},\"ports\":{\"out\":[{\"name\":\"x\",\"type\":\"any\"}]},\"graph\":" G(N("f", "fail", "") "," OUT("o"), E("f", "out", "o", "x"))), ""));
+    id =
+        run(G(N("fix", "loop",
+                "\"params\":{\"until\":\"x < 0\"},\"ports\":{\"out\":[{\"name\":\"x\",\"type\":\"any\"}]},\"graph\":" G(
+                    N("f", "fail", "") "," OUT("o"), E("f", "out", "o", "x"))),
+              ""));
     assert_failed(&id, "MEDIA_INVALID", "iteration 1, node \"f\": nothing can be made of this");
 }
 
 static void test_loop_in_map(void **state)
 {
     (void)state;
-    struct tl_id id = run(G(N("m", "map", "\"inputs\":{\"items\":[1,30]},\"ports\":{\"in\":[{\"name\":\"item\",\"type\":\"number\"}],\"out\":[{\"name\":\"y\",\"type\":\"number\"}]},\"graph\":"
-          G(IN("i") "," N("fix", "loop", "\"params\":{\"until\":\"x >= 100\"}," DOUBLES) "," OUT("o"), E("i", "item", "fix", "x") "," E("fix", "x", "o", "y"))), ""));
+    struct tl_id id =
+        run(G(N("m", "map",
+                "\"inputs\":{\"items\":[1,30]},\"ports\":{\"in\":[{\"name\":\"item\",\"type\":\"number\"}],\"out\":[{"
+                "\"name\":\"y\",\"type\":\"number\"}]},\"graph\":" G(
+                    IN("i") "," N("fix", "loop", "\"params\":{\"until\":\"x >= 100\"}," DOUBLES) "," OUT("o"),
+                    E("i", "item", "fix", "x") "," E("fix", "x", "o", "y"))),
+              ""));
     assert_output(&id, "m", "y", "[128,120]");
     assert_output(&id, "m#1/fix#2/qc", "sum", "120");
     assert_output(&id, "m#0/fix#7/qc", "sum", "128");
@@ -309,11 +368,21 @@ static void test_loop_in_map(void **state)
 
 /* ---- branches ---- */
 
-#define ROUTE(value, more)                                                                                                                             \
-    G(N("s", "switch", "\"inputs\":{\"value\":" value "},\"cases\":[{\"name\":\"low\",\"when\":\"value.n < 1\"},{\"name\":\"mid\",\"when\":\"value.n < 10\"}]") "," \
-      N("b", "upstream", "") "," N("c", "upstream", "") "," N("g", "merge", "") "," N("z", "merge", "") more,                       \
-      E("s", "mid", "b", "in") "," E("s", "else", "c", "in") "," E("s", "low", "g", "values") "," E("s", "mid", "g", "values") ","  \
-      E("s", "else", "g", "values") "," E("s", "low", "z", "values"))
+#define ROUTE(value, more)                                                                                                                \
+    G(N("s", "switch",                                                                                                                    \
+        "\"inputs\":{\"value\":" value "},\"cases\":[{\"name\":\"low\",\"when\":\"value.n < "                                             \
+                                       "1\"},{\"name\":\"mid\",\"when\":\"value.n < 10\"}]") "," N("b", "upstream",                       \
+                                                                                                   "") "," N("c",                         \
+                                                                                                             "upstrea"                    \
+                                                                                                             "m",                         \
+                                                                                                             "") "," N("g",               \
+                                                                                                                       "merge",           \
+                                                                                                                       "") "," N("z",     \
+                                                                                                                                 "merge", \
+                                                                                                                                 "")      \
+          more,                                                                                                                           \
+      E("s", "mid", "b", "in") "," E("s", "else", "c", "in") "," E("s", "low", "g", "values") "," E(                                      \
+          "s", "mid", "g", "values") "," E("s", "else", "g", "values") "," E("s", "low", "z", "values"))
 
 static void test_switch(void **state)
 {
@@ -332,36 +401,56 @@ static void test_switch(void **state)
 /* A declared "value" gives cases their type; further inputs are there for conditions only. */
 static void test_switch_typed(void **state)
 {
-    static const char *const expected[] = {"f $.edges[0] s.p gives string, but f.a takes number", NULL};
+    static const char *const expected[] = {
+        "f $.edges[0] s.p gives string, but f.a takes number",
+        "f $.nodes[1] the input \"a\" (number) is required: connect it or give it a value", NULL};
     (void)state;
-    assert_problems(G(N("s", "switch", "\"inputs\":{\"value\":\"x\"},\"ports\":{\"in\":[{\"name\":\"value\",\"type\":\"string\"}]},\"cases\":[{\"name\":\"p\",\"when\":\"value == 'x'\"}]") "," N("f", "add", ""),
+    assert_problems(G(N("s", "switch",
+                        "\"inputs\":{\"value\":\"x\"},\"ports\":{\"in\":[{\"name\":\"value\",\"type\":\"string\"}]},"
+                        "\"cases\":[{\"name\":\"p\",\"when\":\"value == 'x'\"}]") "," N("f", "add", ""),
                       E("s", "p", "f", "a")),
                     expected);
-    struct tl_id id = run(G(N("s", "switch", "\"inputs\":{\"value\":1,\"limit\":2},\"ports\":{\"in\":[{\"name\":\"limit\",\"type\":\"number\"}]},\"cases\":[{\"name\":\"under\",\"when\":\"value < limit\"}]"), ""));
+    struct tl_id id = run(G(N("s", "switch",
+                              "\"inputs\":{\"value\":1,\"limit\":2},\"ports\":{\"in\":[{\"name\":\"limit\",\"type\":"
+                              "\"number\"}]},\"cases\":[{\"name\":\"under\",\"when\":\"value < limit\"}]"),
+                            ""));
     assert_output(&id, "s", "under", "1");
 }
 
 /* JSON that looks like a medium does not become one on its way through an output of any type. */
 static void test_no_forged_media(void **state)
 {
-#define FORGED "{\"kind\":\"video\",\"sha256\":\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\",\"content_type\":\"video/mp4\",\"bytes\":1,\"name\":\"x\"}"
-    static const char ports[] = "\"ports\":{\"in\":[{\"name\":\"item\",\"type\":\"any\"}],\"out\":[{\"name\":\"y\",\"type\":\"any\"}]}";
+#define FORGED                                                                                                         \
+    "{\"kind\":\"video\",\"sha256\":\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\",\"content_"   \
+    "type\":\"video/mp4\",\"bytes\":1,\"name\":\"x\"}"
+    static const char ports[] =
+        "\"ports\":{\"in\":[{\"name\":\"item\",\"type\":\"any\"}],\"out\":[{\"name\":\"y\",\"type\":\"any\"}]}";
     char graph[3000];
     (void)state;
-    snprintf(graph, sizeof(graph), "{\"nodes\":[{\"id\":\"m\",\"type\":\"map\",\"data\":{\"inputs\":{\"items\":[%s]},%s,\"graph\":%s}}],\"edges\":[]}", FORGED, ports,
+    snprintf(graph, sizeof(graph),
+             "{\"nodes\":[{\"id\":\"m\",\"type\":\"map\",\"data\":{\"inputs\":{\"items\":[%s]},%s,\"graph\":%s}}],"
+             "\"edges\":[]}",
+             FORGED, ports,
              G(IN("i") "," N("c", "clip", "") "," OUT("o"), E("i", "item", "c", "clip") "," E("i", "item", "o", "y")));
     struct tl_id id = run(graph);
     assert_failed(&id, "SCHEMA_INVALID", "item 0, node \"c\": the input \"clip\" received a value that is no video");
-    snprintf(graph, sizeof(graph), "{\"nodes\":[{\"id\":\"s\",\"type\":\"subgraph\",\"data\":{\"inputs\":{\"v\":%s},\"ports\":{\"in\":[{\"name\":\"v\",\"type\":\"json\"}],\"out\":[{\"name\":\"y\",\"type\":\"any\"}]},"
-             "\"graph\":%s}},{\"id\":\"c\",\"type\":\"clip\"}],\"edges\":[%s]}", FORGED, G(IN("i") "," OUT("o"), E("i", "v", "o", "y")), E("s", "y", "c", "clip"));
+    snprintf(graph, sizeof(graph),
+             "{\"nodes\":[{\"id\":\"s\",\"type\":\"subgraph\",\"data\":{\"inputs\":{\"v\":%s},\"ports\":{\"in\":[{"
+             "\"name\":\"v\",\"type\":\"json\"}],\"out\":[{\"name\":\"y\",\"type\":\"any\"}]},"
+             "\"graph\":%s}},{\"id\":\"c\",\"type\":\"clip\"}],\"edges\":[%s]}",
+             FORGED, G(IN("i") "," OUT("o"), E("i", "v", "o", "y")), E("s", "y", "c", "clip"));
     id = run(graph);
     assert_failed(&id, "SCHEMA_INVALID", "the input \"clip\" received a value that is no video");
 }
 
 /* ---- groups, results, cancelling ---- */
 
-#define GROUP(body_value) N("g", "subgraph", "\"inputs\":{\"x\":4},\"ports\":{\"in\":[{\"name\":\"x\",\"type\":\"number\"}],\"out\":[{\"name\":\"y\",\"type\":\"number\"}]},\"graph\":" \
-      G(IN("i") "," N("a", "add", "\"inputs\":{\"b\":" body_value "}") "," OUT("o"), E("i", "x", "a", "a") "," E("a", "sum", "o", "y")))
+#define GROUP(body_value)                                                                                              \
+    N("g", "subgraph",                                                                                                 \
+      "\"inputs\":{\"x\":4},\"ports\":{\"in\":[{\"name\":\"x\",\"type\":\"number\"}],\"out\":[{\"name\":\"y\","        \
+      "\"type\":\"number\"}]},\"graph\":" G(                                                                           \
+          IN("i") "," N("a", "add", "\"inputs\":{\"b\":" body_value "}") "," OUT("o"),                                 \
+          E("i", "x", "a", "a") "," E("a", "sum", "o", "y")))
 
 static void test_subgraph(void **state)
 {
@@ -381,7 +470,10 @@ static void test_subgraph(void **state)
 /* A body that holds something impure runs again in the next run. */
 static void test_impure_body(void **state)
 {
-    static const char graph[] = G(N("g", "subgraph", "\"ports\":{\"out\":[{\"name\":\"y\",\"type\":\"number\"}]},\"graph\":" G(N("i", "impure", "") "," OUT("o"), E("i", "value", "o", "y"))), "");
+    static const char graph[] = G(N("g", "subgraph",
+                                    "\"ports\":{\"out\":[{\"name\":\"y\",\"type\":\"number\"}]},\"graph\":" G(
+                                        N("i", "impure", "") "," OUT("o"), E("i", "value", "o", "y"))),
+                                  "");
     (void)state;
     run(graph);
     assert_int_equal(fx.calls, 1);
@@ -392,20 +484,42 @@ static void test_impure_body(void **state)
 static void test_branch_out_of_group(void **state)
 {
     (void)state;
-    struct tl_id id = run(G(N("g", "subgraph", "\"inputs\":{\"x\":4},\"ports\":{\"in\":[{\"name\":\"x\",\"type\":\"number\"}],\"out\":[{\"name\":\"small\",\"type\":\"number\"},{\"name\":\"big\",\"type\":\"number\"}]},\"graph\":"
-          G(IN("i") "," N("s", "switch", "\"cases\":[{\"name\":\"small\",\"when\":\"value < 3\"}]") "," OUT("o"), E("i", "x", "s", "value") "," E("s", "small", "o", "small") "," E("s", "else", "o", "big"))) ","
-          N("a", "add", "") "," N("b", "add", ""), E("g", "small", "a", "a") "," E("g", "big", "b", "a")));
+    struct tl_id id = run(
+        G(N("g", "subgraph",
+            "\"inputs\":{\"x\":4},\"ports\":{\"in\":[{\"name\":\"x\",\"type\":\"number\"}],\"out\":[{\"name\":"
+            "\"small\",\"type\":\"number\"},{\"name\":\"big\",\"type\":\"number\"}]},\"graph\":" G(
+                IN("i") "," N("s", "switch", "\"cases\":[{\"name\":\"small\",\"when\":\"value < 3\"}]") "," OUT("o"),
+                E("i", "x", "s", "value") "," E("s", "small", "o", "small") "," E(
+                    "s", "else", "o", "big"))) "," N("a", "add", "") "," N("b", "add", ""),
+          E("g", "small", "a", "a") "," E("g", "big", "b", "a")));
     TL_AUTO_JSON json_t *record = fx_record(&id);
     assert_string_equal(tl_json_str(record, "status"), "done");
     assert_string_equal(status(record, "a"), "skipped");
     assert_string_equal(status(record, "b"), "done");
 }
 
+/* Inside what is sealed, bodies are sealed too, however open they are otherwise. */
+static void test_sealed(void **state)
+{
+    (void)state;
+    struct tl_id id = run(G(
+        N("n", "nest", "\"inputs\":{\"x\":4},\"body\":" G(IN("i") "," GROUP("1") "," OUT("o"), E("g", "y", "o", "y"))),
+        ""));
+    TL_AUTO_JSON json_t *events = fx_events(&id);
+    assert_json(fx_output(events, "n", "y"), "5");
+    TL_AUTO_FREE char *text = tl_json_text(events);
+    assert_null(strstr(text, "n/"));
+}
+
 static void test_cancel(void **state)
 {
     (void)state;
-    struct tl_id id = fx_start(G(N("m", "map", "\"params\":{\"on_item_error\":\"continue\",\"concurrency\":1},\"inputs\":{\"items\":[1,2,3]},\"ports\":{\"in\":[{\"name\":\"item\",\"type\":\"number\"}]},\"graph\":"
-          G(N("l", "loop", "\"params\":{\"until\":\"iteration == 9\"},\"graph\":" G(N("h", "hold", ""), "")), "")), ""));
+    struct tl_id id = fx_start(
+        G(N("m", "map",
+            "\"params\":{\"on_item_error\":\"continue\",\"concurrency\":1},\"inputs\":{\"items\":[1,2,3]},\"ports\":{"
+            "\"in\":[{\"name\":\"item\",\"type\":\"number\"}]},\"graph\":" G(
+                N("l", "loop", "\"params\":{\"until\":\"iteration == 9\"},\"graph\":" G(N("h", "hold", ""), "")), "")),
+          ""));
     struct tl_op_ctx *held = fx_wait_held();
     tl_op_done(held, 0);
     pthread_mutex_lock(&fx.lock);
@@ -426,9 +540,16 @@ static void test_cancel(void **state)
 static void test_goes_on(void **state)
 {
     (void)state;
-    struct tl_id id = fx_start(G(N("m", "map", "\"params\":{\"concurrency\":1},\"inputs\":{\"items\":[1,2,3]},\"ports\":{\"in\":[{\"name\":\"item\",\"type\":\"number\"}],\"out\":[{\"name\":\"y\",\"type\":\"number\"}]},\"graph\":"
-          G(IN("i") "," N("a", "add", "\"inputs\":{\"b\":1}") "," N("s", "switch", "\"cases\":[{\"name\":\"two\",\"when\":\"value == 3\"}]") "," N("h", "hold", "") "," OUT("o"),
-            E("i", "item", "a", "a") "," E("a", "sum", "s", "value") "," E("s", "two", "h", "in") "," E("a", "sum", "o", "y"))), ""));
+    struct tl_id id = fx_start(
+        G(N("m", "map",
+            "\"params\":{\"concurrency\":1},\"inputs\":{\"items\":[1,2,3]},\"ports\":{\"in\":[{\"name\":\"item\","
+            "\"type\":\"number\"}],\"out\":[{\"name\":\"y\",\"type\":\"number\"}]},\"graph\":" G(
+                IN("i") "," N("a", "add", "\"inputs\":{\"b\":1}") "," N(
+                    "s", "switch", "\"cases\":[{\"name\":\"two\",\"when\":\"value == 3\"}]") "," N("h", "hold",
+                                                                                                   "") "," OUT("o"),
+                E("i", "item", "a", "a") "," E("a", "sum", "s", "value") "," E("s", "two", "h", "in") "," E("a", "sum",
+                                                                                                            "o", "y"))),
+          ""));
     pthread_mutex_lock(&fx.lock);
     while (!fx.held) /* it stays there, so that it is let go of when the executor ends */
         pthread_cond_wait(&fx.cond, &fx.lock);
@@ -448,9 +569,26 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(test_##name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        T(problems),       T(port_problems), T(nesting),    T(map),          T(map_inputs),  T(map_failing_item),      T(map_of_no_list),
-        T(map_of_many),    T(loop),          T(loop_limit), T(loop_in_map),  T(switch),      T(switch_typed),          T(no_forged_media),
-        T(subgraph),       T(impure_body),   T(branch_out_of_group),         T(cancel),      T(goes_on),
+        T(problems),
+        T(port_problems),
+        T(nesting),
+        T(map),
+        T(map_inputs),
+        T(map_failing_item),
+        T(map_of_no_list),
+        T(map_of_many),
+        T(loop),
+        T(loop_limit),
+        T(loop_in_map),
+        T(switch),
+        T(switch_typed),
+        T(no_forged_media),
+        T(subgraph),
+        T(impure_body),
+        T(branch_out_of_group),
+        T(sealed),
+        T(cancel),
+        T(goes_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,6 +4,7 @@
 #include "base/err.h"
 #include "base/hash.h"
 #include "base/json.h"
+#include "base/str.h"
 
 #include <string.h>
 
@@ -170,6 +171,323 @@ static void test_admin_and_literals(void **state)
     tl_diag_clear(&d);
 }
 
+static struct tl_plan *plan_text(const char *text)
+{
+    struct tl_plan *plan = NULL;
+    struct tl_diag d = {0};
+    int err = tl_plan_text(text, strlen(text), &fx_env, NULL, 0, &plan, &d);
+    if (err)
+        fail_msg("%s: %s", d.count ? d.items[0].path : "", d.count ? d.items[0].message : "");
+    return plan;
+}
+
+#define NODE_N "{\"id\":\"n\",\"type\":\"number\",\"data\":{\"params\":{\"value\":2}}}"
+#define NODE_M "{\"id\":\"m\",\"type\":\"number\",\"data\":{\"params\":{\"value\":2}}}"
+#define NODE_A "{\"id\":\"a\",\"type\":\"add\",\"data\":{\"inputs\":{\"b\":1}}}"
+#define EDGE(from, to)                                                                                                 \
+    "{\"source\":\"" from "\",\"sourceHandle\":\"value\",\"target\":\"a\",\"targetHandle\":\"" to "\"}"
+#define GRAPH(nodes, edges) "{\"nodes\":[" nodes "],\"edges\":[" edges "]}"
+
+/* What the plan is does not depend on how its document is written; what the graph's hash is does depend on everything that a run does. */
+static void test_same_and_other(void **state)
+{
+    (void)state;
+    struct tl_plan *plan = plan_text(GRAPH(NODE_N "," NODE_M "," NODE_A, EDGE("n", "a")));
+    static const char *const same[] = {
+        "{\"edges\":[" EDGE("n", "a") "],\"viewport\":{},\"nodes\":[" NODE_N "," NODE_M "," NODE_A "]}",
+        " { \"nodes\" : [ "
+        "{\"position\":{\"x\":1,\"y\":2},\"data\":{\"label\":\"two\",\"ui\":{},\"params\":{\"value\":2.0}},\"width\":3,"
+        "\"type\":\"number\",\"id\":\"n\"}, " NODE_M " ," NODE_A " ] , \"edges\":\n[" EDGE("\\u006e", "a") "]}",
+        GRAPH("{\"id\":\"n\",\"type\":\"number\",\"data\":{\"params\":{\"value\":20e-1}}}," NODE_M "," NODE_A,
+              EDGE("n", "a")),
+    };
+    static const char *const other[] = {
+        GRAPH("{\"id\":\"n\",\"type\":\"number\",\"data\":{\"params\":{\"value\":2.5}}}," NODE_M "," NODE_A,
+              EDGE("n", "a")),
+        GRAPH("{\"id\":\"n\",\"type\":\"number\"}," NODE_M "," NODE_A, EDGE("n", "a")),
+        GRAPH("{\"id\":\"n\",\"type\":\"impure\",\"data\":{\"params\":{\"value\":2}}}," NODE_M "," NODE_A,
+              EDGE("n", "a")),
+        GRAPH(NODE_N ",{\"id\":\"o\",\"type\":\"number\",\"data\":{\"params\":{\"value\":2}}}," NODE_A, EDGE("n", "a")),
+        GRAPH(NODE_N "," NODE_M ",{\"id\":\"a\",\"type\":\"add\",\"data\":{\"inputs\":{\"b\":2}}}", EDGE("n", "a")),
+        GRAPH(NODE_N "," NODE_M "," NODE_A, EDGE("m", "a")),
+        GRAPH(NODE_N "," NODE_M "," NODE_A, EDGE("n", "a") "," EDGE("m", "b")),
+        GRAPH(NODE_N "," NODE_M "," NODE_A ",{\"id\":\"x\",\"type\":\"number\"}", EDGE("n", "a")),
+    };
+    for (size_t i = 0; i < sizeof(same) / sizeof(same[0]); i++) {
+        struct tl_plan *p = plan_text(same[i]);
+        assert_string_equal(p->hash, plan->hash);
+        tl_plan_unref(p);
+    }
+    for (size_t i = 0; i < sizeof(other) / sizeof(other[0]); i++) {
+        struct tl_plan *p = plan_text(other[i]);
+        assert_string_not_equal(p->hash, plan->hash);
+        tl_plan_unref(p);
+    }
+    /* As JSON it is the same plan. */
+    TL_AUTO_JSON json_t *j = fx_json(same[1]);
+    struct tl_plan *p = NULL;
+    assert_int_equal(tl_plan_json(j, &fx_env, NULL, 0, &p, NULL), 0);
+    assert_string_equal(p->hash, plan->hash);
+    tl_plan_unref(p);
+    tl_plan_unref(plan);
+}
+
+static const uint8_t *digest(const struct tl_plan *plan, const char *id)
+{
+    return plan->nodes[tl_plan_find(plan, id)].digest;
+}
+
+static void test_digests(void **state)
+{
+    (void)state;
+    struct tl_plan *plan = plan_text(GRAPH(
+        NODE_N
+        "," NODE_M
+        ",{\"id\":\"d\",\"type\":\"number\"},{\"id\":\"z\",\"type\":\"number\",\"data\":{\"params\":{\"value\":0}}},"
+        "{\"id\":\"i\",\"type\":\"impure\",\"data\":{\"params\":{\"value\":2}}},"
+        "{\"id\":\"p\",\"type\":\"add\",\"data\":{\"inputs\":{\"a\":1}}},{\"id\":\"q\",\"type\":\"add\",\"data\":{"
+        "\"inputs\":{\"a\":2}}},"
+        "{\"id\":\"r\",\"type\":\"add\",\"data\":{\"inputs\":{\"a\":1,\"b\":1}}}," NODE_A
+        ",{\"id\":\"e\",\"type\":\"add\",\"data\":{\"inputs\":{\"a\":7,\"b\":1}}}",
+        EDGE("n", "a") ",{\"source\":\"n\",\"sourceHandle\":\"value\",\"target\":\"e\",\"targetHandle\":\"a\"}"));
+    assert_memory_equal(digest(plan, "n"), digest(plan, "m"), 32);
+    assert_memory_equal(digest(plan, "d"), digest(plan, "z"), 32); /* the default, written or not */
+    assert_memory_equal(digest(plan, "a"), digest(plan, "e"),
+                        32); /* an edge wins over a literal, which then counts for nothing */
+    static const char *const differ[] = {"n", "d", "i", "p", "q", "r", "a"};
+    for (size_t i = 0; i < sizeof(differ) / sizeof(differ[0]); i++)
+        for (size_t k = 0; k < i; k++)
+            assert_memory_not_equal(digest(plan, differ[i]), digest(plan, differ[k]), 32);
+    assert_int_equal(plan->nouts, plan->nnodes);
+    for (uint32_t i = 0; i < plan->nnodes; i++)
+        assert_int_equal(plan->nodes[i].first_out, i);
+    tl_plan_unref(plan);
+}
+
+/* The definition, worked out by hand: what a second implementation would compute. */
+static void test_digest_definition(void **state)
+{
+    (void)state;
+    struct tl_plan *plan =
+        plan_text(GRAPH("{\"id\":\"a\",\"type\":\"add\",\"data\":{\"inputs\":{\"b\":-1.5,\"a\":0}}}," NODE_N, ""));
+    struct tl_blake2b h;
+    uint8_t kind[32], want[32], value[32] = {'n'};
+    uint32_t one = 1, index;
+    tl_blake2b_init(&h, NULL);
+    tl_blake2b_field(&h, "talos-node-1", 12);
+    tl_blake2b_field(&h, "add", 3);
+    tl_blake2b_field(&h, &one, 4);
+    tl_blake2b_field(&h, "", 0);
+    tl_blake2b_field(&h, "", 0);
+    tl_blake2b_field(&h, "a", 1);
+    tl_blake2b_field(&h, "b", 1);
+    tl_blake2b_final(&h, kind);
+    tl_blake2b_init(&h, NULL);
+    tl_blake2b_update(&h, kind, 32);
+    tl_blake2b_update(&h, (index = 0, &index), 4);
+    tl_blake2b_update(&h, value, 32);
+    memcpy(value + 8, &(double){-1.5}, 8);
+    tl_blake2b_update(&h, (index = 1, &index), 4);
+    tl_blake2b_update(&h, value, 32);
+    tl_blake2b_final(&h, want);
+    assert_memory_equal(digest(plan, "a"), want, 32);
+    tl_blake2b_init(&h, NULL);
+    tl_blake2b_field(&h, "talos-node-1", 12);
+    tl_blake2b_field(&h, "number", 6);
+    tl_blake2b_field(&h, &one, 4);
+    tl_blake2b_field(&h, "", 0);
+    tl_blake2b_field(&h, "value", 5);
+    tl_blake2b_field(&h, "secret", 6);
+    tl_blake2b_field(&h, "", 0);
+    tl_blake2b_final(&h, kind);
+    tl_blake2b_init(&h, NULL);
+    tl_blake2b_update(&h, kind, 32);
+    memcpy(value + 8, &(double){2}, 8);
+    tl_blake2b_update(&h, value, 32);
+    memset(value, 0, 32);
+    value[0] = 'b';
+    tl_blake2b_update(&h, value, 32);
+    tl_blake2b_final(&h, want);
+    assert_memory_equal(digest(plan, "n"), want, 32);
+    tl_plan_unref(plan);
+}
+
+static void test_value_hashes(void **state)
+{
+    (void)state;
+    TL_AUTO_JSON json_t *text = json_string("x"), *list = fx_json("[1,2]");
+    struct tl_value v[] = {tl_value_number(0),
+                           tl_value_number(1),
+                           tl_value_number(0.1),
+                           tl_value_number(0.1 + 1e-18),
+                           tl_value_number(0.30000000000000004),
+                           tl_value_number(0.3),
+                           tl_value_bool(false),
+                           tl_value_bool(true),
+                           {.type = TL_T_ANY},
+                           {.type = TL_T_STRING, .json = text},
+                           {.type = TL_T_JSON, .json = text},
+                           {.type = TL_T_FLOATS, .json = list}};
+    size_t n = sizeof(v) / sizeof(v[0]);
+    uint8_t h[12][32], minus[32];
+    for (size_t i = 0; i < n; i++)
+        assert_int_equal(tl_value_hash(&v[i], h[i]), 0);
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; k < i; k++)
+            if (i == 3 && k == 2)
+                assert_memory_equal(h[i], h[k], 32); /* one and the same double */
+            else
+                assert_memory_not_equal(h[i], h[k], 32);
+    struct tl_value zero = tl_value_number(-0.0);
+    assert_int_equal(tl_value_hash(&zero, minus), 0);
+    assert_memory_equal(minus, h[0], 32);
+}
+
+/* Who waits for whom counts once, however many edges there are; values come by every edge, in the order of the edges. */
+static void test_links(void **state)
+{
+    (void)state;
+    struct tl_plan *plan = plan_text(GRAPH(
+        NODE_N "," NODE_A ",{\"id\":\"t\",\"type\":\"total\"}",
+        EDGE("n", "b") ",{\"source\":\"a\",\"sourceHandle\":\"sum\",\"target\":\"t\",\"targetHandle\":\"all\"}," EDGE(
+            "n", "a") ",{\"source\":\"n\",\"sourceHandle\":\"value\",\"target\":\"t\",\"targetHandle\":\"all\"}"
+                      ",{\"source\":\"a\",\"sourceHandle\":\"sum\",\"target\":\"t\",\"targetHandle\":\"all\"}"));
+    const struct tl_plan_node *n = &plan->nodes[0], *a = &plan->nodes[1], *t = &plan->nodes[2];
+    assert_int_equal(n->nconsumers, 2);
+    assert_int_equal(plan->consumers[n->first_consumer], 1);
+    assert_int_equal(plan->consumers[n->first_consumer + 1], 2);
+    assert_int_equal(a->nconsumers, 1);
+    assert_int_equal(plan->consumers[a->first_consumer], 2);
+    assert_int_equal(t->nconsumers, 0);
+    assert_int_equal(n->nproducers, 0);
+    assert_int_equal(a->nproducers, 1);
+    assert_int_equal(t->nproducers, 2);
+    assert_int_equal(a->in[0].nsources, 1);
+    assert_int_equal(a->in[1].nsources, 1);
+    static const uint32_t order[] = {1, 0, 1};
+    assert_int_equal(t->in[0].nsources, 3);
+    for (uint32_t k = 0; k < 3; k++)
+        assert_int_equal(plan->sources[t->in[0].first_source + k].node, order[k]);
+    tl_plan_unref(plan);
+}
+
+static void only_problem(const char *text, const char *path, const char *words)
+{
+    struct tl_diag d = {0};
+    struct tl_plan *plan;
+    assert_int_equal(tl_plan_text(text, strlen(text), &fx_env, NULL, 0, &plan, &d), TL_EINVAL);
+    assert_null(plan);
+    if (d.count != 1 || !says(&d, NULL, path, words))
+        fail_msg("%.100s: %zu problems, first %s: %s", text, d.count, d.count ? d.items[0].path : "",
+                 d.count ? d.items[0].message : "");
+    tl_diag_clear(&d);
+}
+
+static void test_text(void **state)
+{
+    (void)state;
+    /* What no JSON is has one problem, whatever was found in it before. */
+    only_problem("{\"x\":1,\"nodes\":[{\"id\":\"\"},{\"type\":7}],\"edges\":[{}", "$", "ends too early");
+    only_problem("{\"nodes\":[],\"edges\":[{\"source\":\"a\"}]}}", "$", "line 1");
+    only_problem(GRAPH("{\"id\":\"n\",\"type\":\"number\",\"data\":{\"params\":{\"value\":1,\"value\":1}}}", ""), "$",
+                 "twice");
+    only_problem(GRAPH("{\"id\":\"n\",\"type\":\"number\",\"style\":{\"a\":{\"b\":1,\"\\u0062\":1}}}", ""), "$",
+                 "twice");
+    only_problem("", "$", "ends too early");
+    /* The id may come after what is wrong. */
+    only_problem(GRAPH("{\"owner\":1,\"type\":\"number\",\"id\":\"n\"}", ""), "$.nodes[0].owner", "unknown field");
+    only_problem("7", "$", "a graph is an object");
+    only_problem("{\"edges\":[{\"source\":\"q\"}]}", "$.nodes", "a list");
+    only_problem("{\"edges\":{},\"nodes\":[]}", "$.edges", "a list");
+    only_problem(GRAPH("{\"id\":\"n\",\"type\":\"number\",\"data\":{\"params\":7}}", ""), "$.nodes[0].data.params",
+                 "must be an object");
+    only_problem(GRAPH("{\"id\":\"n\",\"type\":\"number\",\"data\":{\"inputs\":[]}}", ""), "$.nodes[0].data",
+                 "inputs must be");
+    only_problem(GRAPH("{\"id\":\"n\",\"type\":\"number\",\"data\":{\"params\":{\"value\":\"1\"}}}", ""),
+                 "$.nodes[0].data.params.value", "must be a number");
+}
+
+static void test_policy_of_a_node(void **state)
+{
+    (void)state;
+    struct tl_plan *plan = plan_text(GRAPH(NODE_N ",{\"id\":\"p\",\"type\":\"number\",\"data\":{\"policy\":{\"timeout_"
+                                                  "sec\":3,\"on_error\":\"fallback\",\"fallback\":{\"value\":4}}}}",
+                                           ""));
+    assert_null(plan->nodes[0].policy);
+    assert_non_null(plan->nodes[1].policy);
+    assert_int_equal(plan->nodes[1].policy->timeout_ms, 3000);
+    assert_true(plan->nodes[1].policy->fallback[0].number == 4);
+    tl_plan_unref(plan);
+    only_problem(GRAPH("{\"id\":\"p\",\"type\":\"number\",\"data\":{\"policy\":{\"timeout_sec\":-1}}}", ""),
+                 "$.nodes[0].data.policy.timeout_sec", "timeout_sec");
+}
+
+/* Documents of the largest size, and one beyond it. */
+static char *large(uint32_t nodes, uint32_t edges)
+{
+    struct tl_str s = {0};
+    tl_str_puts(&s, "{\"nodes\":[");
+    for (uint32_t i = 0; i < nodes; i++)
+        tl_str_printf(&s, "%s{\"id\":\"n%u\",\"type\":\"total\",\"data\":{\"inputs\":{\"all\":1}}}", i ? "," : "", i);
+    tl_str_puts(&s, "],\"edges\":[");
+    for (uint32_t e = 0; e < edges; e++)
+        tl_str_printf(&s, "%s{\"source\":\"n%u\",\"sourceHandle\":\"sum\",\"target\":\"n%u\",\"targetHandle\":\"all\"}",
+                      e ? "," : "", e % (nodes / 2), nodes / 2 + e % (nodes / 2 - 1));
+    tl_str_puts(&s, "]}");
+    return tl_str_take(&s);
+}
+
+static void test_limits(void **state)
+{
+    (void)state;
+    TL_AUTO_FREE char *most = large(TL_GRAPH_MAX_NODES, TL_GRAPH_MAX_EDGES), *nodes = large(TL_GRAPH_MAX_NODES + 2, 1),
+                      *edges = large(10, TL_GRAPH_MAX_EDGES + 3);
+    struct tl_plan *plan = plan_text(most);
+    assert_int_equal(plan->nnodes, TL_GRAPH_MAX_NODES);
+    assert_int_equal(plan->nwanted, TL_GRAPH_MAX_NODES);
+    uint32_t coming = 0, going = 0, waiting = 0;
+    for (uint32_t i = 0; i < plan->nnodes; i++) {
+        coming += plan->nodes[i].in[0].nsources;
+        going += plan->nodes[i].nconsumers;
+        waiting += plan->nodes[i].nproducers;
+        assert_int_equal(tl_plan_find(plan, plan->nodes[i].id), i);
+    }
+    assert_int_equal(coming, TL_GRAPH_MAX_EDGES);
+    assert_int_equal(going, waiting);
+    assert_int_equal(tl_plan_find(plan, "n100000"), UINT32_MAX);
+    tl_plan_unref(plan);
+    only_problem(nodes, "$.nodes", "100002 nodes are more than the limit of 100000");
+    only_problem(edges, "$.edges", "400003 edges are more than the limit of 400000");
+}
+
+/* Ids of each length, and such as differ in one byte only. */
+static void test_idmap(void **state)
+{
+    (void)state;
+    struct tl_idmap map = {0};
+    char id[200];
+    uint32_t n = 0;
+    for (size_t len = 1; len <= TL_GRAPH_MAX_ID; len++)
+        for (size_t at = 0; at < len; at++) {
+            memset(id, 'a', len);
+            id[at] = 'b';
+            assert_int_equal(tl_idmap_keep(&map, id, len, n++), 0);
+        }
+    assert_int_equal(tl_idmap_find(&map, "a", 1), UINT32_MAX);
+    assert_int_equal(tl_idmap_build(&map, NULL, NULL), 0);
+    n = 0;
+    for (size_t len = 1; len <= TL_GRAPH_MAX_ID; len++)
+        for (size_t at = 0; at < len; at++) {
+            memset(id, 'a', sizeof(id));
+            id[at] = 'b';
+            assert_int_equal(tl_idmap_find(&map, id, len), n++);
+            id[at] = 'a';
+            assert_int_equal(tl_idmap_find(&map, id, len), UINT32_MAX);
+        }
+    assert_int_equal(tl_idmap_find(&map, "", 0), UINT32_MAX);
+    tl_idmap_clear(&map);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -184,6 +502,15 @@ int main(void)
         cmocka_unit_test(test_cycle),
         cmocka_unit_test(test_targets_plan_ancestors_only),
         cmocka_unit_test(test_admin_and_literals),
+        cmocka_unit_test(test_same_and_other),
+        cmocka_unit_test(test_digests),
+        cmocka_unit_test(test_digest_definition),
+        cmocka_unit_test(test_value_hashes),
+        cmocka_unit_test(test_links),
+        cmocka_unit_test(test_text),
+        cmocka_unit_test(test_policy_of_a_node),
+        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_idmap),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }

@@ -219,7 +219,7 @@ static void routes_are_found(void **state)
     assert_int_equal(find(TL_M_GET, "/api/v1/capsules/auteur.x/versions/1.0.0", &name, &allow, param), 0);
     assert_string_equal(param, "auteur.x");
     assert_int_equal(find(TL_M_PUT, "/api/v1/runs", &name, &allow, param), TL_EMETHOD);
-    assert_int_equal(allow, TL_M_GET | TL_M_HEAD);
+    assert_int_equal(allow, TL_M_GET | TL_M_HEAD | TL_M_POST);
     const char *const no[] = {"/", "", "/api", "/api/v1/runs/", "/api/v1/runs//stream", "/api/v1/runs/a/b", "/API/v1/runs", "/api/v1/runsx", "/api/v1/run"};
     for (size_t i = 0; i < TL_ARRAY_LEN(no); i++)
         assert_int_equal(find(TL_M_GET, no[i], &name, &allow, param), TL_ENOTFOUND);

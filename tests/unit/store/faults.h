@@ -49,7 +49,8 @@ static struct {
     char hit_path[PATH_MAX];
     char watched[PATH_MAX]; /* a file of which is counted how many writes and syncs have failed */
     long watched_hits;
-    bool watched_dsync; /* one of them was a write that is its own sync */
+    bool watched_dsync;       /* one of them was a write that is its own sync */
+    _Atomic bool dsync[1024]; /* descriptors opened with O_DSYNC, which costs time here and means nothing */
     size_t nundo, undo_used;
     struct fault_undo {
         char path[PATH_MAX];
@@ -67,6 +68,18 @@ static void fault_path_of(int fd, char ret[PATH_MAX])
     snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
     ssize_t n = fd < 0 ? -1 : readlink(link, ret, PATH_MAX - 1);
     ret[n > 0 ? n : 0] = '\0';
+}
+
+static bool fault_is_dsync(int fd)
+{
+    return fd >= 0 && fd < 1024 && atomic_load(&fault.dsync[fd]);
+}
+
+static int fault_opened(int fd, int flags)
+{
+    if (fd >= 0 && fd < 1024)
+        atomic_store(&fault.dsync[fd], (flags & O_DSYNC) != 0);
+    return fd;
 }
 
 /* Whether this call is to fail. */
@@ -87,7 +100,7 @@ static bool fault_now(enum fault_kind kind, int fd, const char *path)
     }
     if (now && kind & (FAULT_WRITE | FAULT_SYNC) && strcmp(path, fault.watched) == 0) {
         fault.watched_hits++;
-        fault.watched_dsync |= (fcntl(fd, F_GETFL) & O_DSYNC) != 0;
+        fault.watched_dsync |= fault_is_dsync(fd);
     }
     fault.hits += now;
     int err = fault.err;
@@ -133,7 +146,7 @@ static void fault_note(int fd, off_t at, size_t len)
 {
     struct stat st;
     if (!atomic_load(&fault.kinds) || fault.mode != FAULT_CUT || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
-        fcntl(fd, F_GETFL) & O_DSYNC)
+        fault_is_dsync(fd))
         return;
     pthread_mutex_lock(&fault.lock);
     if (fault.nundo == FAULT_UNDO_MAX || fault.undo_used + len > FAULT_UNDO_BYTES)
@@ -243,14 +256,16 @@ int open(const char *path, int flags, ...)
 {
     mode_t mode;
     FAULT_OPEN_MODE(flags, mode);
-    return fault_now(FAULT_NAME, -1, path) ? -1 : (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
+    return openat(AT_FDCWD, path, flags, mode);
 }
 
 int openat(int dir, const char *path, int flags, ...)
 {
     mode_t mode;
     FAULT_OPEN_MODE(flags, mode);
-    return fault_now(FAULT_NAME, -1, path) ? -1 : (int)syscall(SYS_openat, dir, path, flags, mode);
+    return fault_now(FAULT_NAME, -1, path)
+               ? -1
+               : fault_opened((int)syscall(SYS_openat, dir, path, flags & ~O_DSYNC, mode), flags);
 }
 
 int mkdir(const char *path, mode_t mode)
