@@ -64,7 +64,9 @@ static int collect(void *arg, uint64_t seq, const char *json, size_t len)
     struct told *told = arg;
     bool end = seq == told->end_seq;
     /* The type stands before the payload, so that a payload that quotes it misleads nobody. */
-    if (!end && !memmem(json, len < TYPE_WITHIN ? len : TYPE_WITHIN, "\"type\":\"run.progress\"", 21))
+    size_t within = len < TYPE_WITHIN ? len : TYPE_WITHIN;
+    bool reset = memmem(json, within, "\"type\":\"run.reset\"", 18);
+    if (!end && !reset && !memmem(json, within, "\"type\":\"run.progress\"", 21))
         return 0;
     TL_AUTO_JSON json_t *e = NULL;
     if (tl_json_parse(json, len, &e, NULL) < 0)
@@ -73,7 +75,9 @@ static int collect(void *arg, uint64_t seq, const char *json, size_t len)
     json_t *n, *payload = json_object_get(e, "payload");
     if (end)
         told->result = json_incref(payload);
-    json_array_foreach(end ? NULL : json_object_get(payload, "nodes"), i, n) {
+    if (reset && json_is_object(json_object_get(payload, "nodes")))
+        json_object_update(told->nodes, json_object_get(payload, "nodes"));
+    json_array_foreach(end || reset ? NULL : json_object_get(payload, "nodes"), i, n) {
         TL_AUTO_JSON json_t *state = json_copy(n);
         json_object_del(state, "id");
         if (tl_json_str(n, "id"))
@@ -93,13 +97,14 @@ static int get_record(struct tl_txn *txn, void *arg)
     return tl_run_read_record(txn, r->id, &r->record);
 }
 
-int tl_run_get(struct tl_db *db, const char *org, const struct tl_id *id, json_t **ret)
+/* org NULL: whosever it is. */
+static int get(struct tl_db *db, const char *org, const struct tl_id *id, json_t **ret)
 {
     struct one_record r = {.id = id};
     *ret = NULL;
     int err = tl_db_read(db, get_record, &r);
     const char *owner = tl_json_str(r.record, "org");
-    if (!err && (!owner || strcmp(owner, org) != 0))
+    if (!err && org && (!owner || strcmp(owner, org) != 0))
         err = TL_ENOTFOUND;
     bool ended = !err && json_object_get(r.record, "ended_at");
     struct told told = {.end_seq = ended ? (uint64_t)tl_json_int(r.record, "last_seq", 0) : 0,
@@ -117,6 +122,16 @@ int tl_run_get(struct tl_db *db, const char *org, const struct tl_id *id, json_t
         json_object_set_new(r.record, "result", told.result);
     *ret = r.record;
     return 0;
+}
+
+int tl_run_get(struct tl_db *db, const char *org, const struct tl_id *id, json_t **ret)
+{
+    return get(db, org, id, ret);
+}
+
+int tl_run_read(struct tl_db *db, const struct tl_id *id, json_t **ret)
+{
+    return get(db, NULL, id, ret);
 }
 
 struct list {

@@ -88,27 +88,47 @@ static int add_upstream(struct tl_blake2b *to, const struct tl_plan *plan, uint3
     return err;
 }
 
+/* Gathers what is hashed: a call of the hash costs more than copying some bytes. */
+struct gathered {
+    struct tl_blake2b h;
+    size_t n;
+    uint8_t bytes[256];
+};
+
+static void gather(struct gathered *g, const void *bytes, size_t n)
+{
+    if (g->n + n > sizeof(g->bytes)) {
+        tl_blake2b_update(&g->h, g->bytes, g->n);
+        g->n = 0;
+    }
+    memcpy(g->bytes + g->n, bytes, n);
+    g->n += n;
+}
+
 int tl_result_key_of(const uint8_t run_key[32], const struct tl_plan *plan, uint32_t node, tl_result_hash_fn hash,
                      void *arg, uint8_t ret[32])
 {
     const struct tl_plan_node *def = &plan->nodes[node];
-    struct tl_blake2b h;
+    struct gathered g;
     uint8_t v[HASH];
     int err = 0;
-    tl_blake2b_init(&h, run_key);
-    tl_blake2b_update(&h, def->digest, HASH);
+    g.n = 0;
+    tl_blake2b_init(&g.h, run_key);
+    gather(&g, def->digest, HASH);
     for (uint32_t p = 0; !err && p < def->nin; p++) {
         const struct tl_plan_source *src = &plan->sources[def->in[p].first_source];
         uint32_t n = htole32(def->in[p].nsources);
-        tl_blake2b_update(&h, &n, sizeof(n));
+        gather(&g, &n, sizeof(n));
         for (uint32_t k = 0; !err && k < def->in[p].nsources; k++) {
             err = hash(arg, src[k].node, src[k].out, v);
-            tl_blake2b_update(&h, v, HASH);
+            if (!err)
+                gather(&g, v, HASH);
         }
     }
+    tl_blake2b_update(&g.h, g.bytes, g.n);
     if (!err && def->op->flags & TL_OP_UPSTREAM)
-        err = add_upstream(&h, plan, node, hash, arg);
-    tl_blake2b_final(&h, ret);
+        err = add_upstream(&g.h, plan, node, hash, arg);
+    tl_blake2b_final(&g.h, ret);
     return err;
 }
 
@@ -327,11 +347,18 @@ int tl_result_find(struct tl_op_ctx *ctx)
 
 /* ---- keeping ---- */
 
+/* When the run was made: exact enough for times of use, and no clock is read for a node. */
+static uint64_t begun(const struct tl_op_ctx *ctx)
+{
+    int64_t ms = ctx->run->root->created_ms;
+    return ms > 0 ? (uint64_t)ms : 0;
+}
+
 /* A use to be noted on disk, where the last one is long ago. */
 static struct tl_kept *note_use(const struct tl_op_ctx *ctx)
 {
     struct tl_results *r = ctx->run->exec->results;
-    uint64_t now = tl_results_now(r);
+    uint64_t now = begun(ctx);
     if (ctx->result.own || (r->renew_ms > 0 && now < ctx->result.stamp + (uint64_t)r->renew_ms))
         return NULL;
     struct tl_kept *k = tl_calloc(1, sizeof(*k));
@@ -419,7 +446,7 @@ struct tl_kept *tl_result_keep(struct tl_op_ctx *ctx)
         return NULL;
     const uint8_t *hashes = set_hashes(&ctx->run->nodes[ctx->node], made);
     struct tl_record_head head = {
-        .facts = {.run = ctx->run->root->id, .stamp = impure ? 0 : tl_results_now(r), .usage = ctx->usage},
+        .facts = {.run = ctx->run->root->id, .stamp = begun(ctx), .usage = ctx->usage},
         .flags = ctx->impure ? TL_RECORD_IMPURE : 0};
     return sealed   ? keep_sealed(ctx, &head, hashes)
            : impure ? keep_own(ctx, &head, hashes)
@@ -485,6 +512,8 @@ struct tl_kept *tl_result_sorted(struct tl_kept *list)
         *share = k;
     }
     for (size_t i = 0; i < 2 * 256; i++) {
+        if (!shares[i / 256][i % 256]) /* most, where few results are kept */
+            continue;
         *tail = sort(shares[i / 256][i % 256]);
         while (*tail)
             tail = &(*tail)->next;

@@ -289,6 +289,7 @@ void tl_op_clean_up(struct tl_op_ctx *ctx, int err);
 char *tl_run_step_id(const struct tl_run *run, uint32_t node);
 
 /* read.c */
+int tl_run_read(struct tl_db *db, const struct tl_id *id, json_t **ret); /* as tl_run_get, of any organisation */
 int tl_run_read_record(struct tl_txn *txn, const struct tl_id *id, json_t **ret);
 
 /* op_ctx.c */

@@ -11,7 +11,7 @@
 
 enum {
     LISTED_MAX = 200, /* earlier runs looked at by their records */
-    LOADED_MAX = 10,  /* and by their documents */
+    LOADED_MAX = 5,   /* and by their documents and journals */
     OPS_MAX = 1000,   /* noted of a plan */
     TOLD_MAX = 3,     /* changes named in the sentence */
 };
@@ -77,9 +77,9 @@ static bool is_akin(const json_t *a, const json_t *b)
 /* Whether an earlier run had the node, and it came to an end there. */
 static bool take_before(struct why *w, const struct tl_id *id)
 {
+    const char *node = w->now.plan->nodes[w->node].id;
     if (tl_why_load(w->exec, w->org, id, true, &w->before) != 0)
         return false;
-    const char *node = w->now.plan->nodes[w->node].id;
     w->before.node = w->before.plan ? tl_plan_find(w->before.plan, node) : UINT32_MAX;
     const char *status = tl_json_str(state_of(&w->before, node), "status");
     w->has_before = w->before.node != UINT32_MAX && w->before.plan->nodes[w->before.node].wanted && status &&

@@ -112,8 +112,7 @@ static bool take_inbox(struct tl_jobs *jobs, int64_t now)
     struct tl_job *job;
     while ((job = tl_jobs_list_pop(&jobs->inbox))) {
         tl_jobs_list_push(&jobs->queue, job);
-        if (jobs->failed_starts >= TL_JOBS_START_TRIES)
-            jobs->failed_starts = TL_JOBS_START_TRIES - 1; /* a new job is worth a new try */
+        jobs->failed_starts = 0; /* a new job is worth new tries */
     }
     while ((job = tl_jobs_list_pop(&jobs->finished)))
         tl_jobs_list_push(&told, job);

@@ -86,7 +86,7 @@ struct tl_jobs {
     struct tl_jobs_list queue; /* waiting for a worker */
     struct tl_worker *workers;
     unsigned nworkers;
-    unsigned failed_starts; /* workers that died without a job, since one answered */
+    unsigned failed_starts; /* workers that died without a job, since one answered or a job came */
     int start_err;
 };
 

@@ -25,28 +25,30 @@ const struct tl_route *const *tl_routes(size_t *ret_count)
     return all;
 }
 
-/* Walks pattern and path together. Parameters are copied once the whole path fits. */
+/* Walks pattern and path together. A parameter stands for one segment, {node} for as many as fit: the id of a step inside a group has slashes. *n: how many
+ * parameters there are so far. */
 static bool fits(const char *pattern, const char *path, const char **at, size_t *len, size_t *n)
 {
-    *n = 0;
-    for (;;) {
-        if (*pattern == '{') {
-            size_t seg = strcspn(path, "/");
-            if (seg == 0 || *n == TL_REQ_PARAMS)
-                return false;
-            at[*n] = path;
-            len[(*n)++] = seg;
-            path += seg;
-            pattern += strcspn(pattern, "}") + 1;
-        } else if (*pattern != *path) {
+    for (; *pattern != '{'; pattern++, path++) {
+        if (*pattern != *path)
             return false;
-        } else if (*pattern == '\0') {
+        if (!*pattern)
             return true;
-        } else {
-            pattern++;
-            path++;
-        }
     }
+    bool spans = strncmp(pattern, "{node}", 6) == 0;
+    const char *rest = pattern + strcspn(pattern, "}") + 1;
+    size_t k = *n, seg = strcspn(path, "/");
+    while (seg > 0 && k < TL_REQ_PARAMS) {
+        at[k] = path;
+        len[k] = seg;
+        *n = k + 1;
+        if (fits(rest, path + seg, at, len, n))
+            return true;
+        if (!spans || !path[seg])
+            return false;
+        seg += 1 + strcspn(path + seg + 1, "/");
+    }
+    return false;
 }
 
 int tl_route_find(struct tl_req *req, unsigned *ret_allow)
@@ -57,6 +59,7 @@ int tl_route_find(struct tl_req *req, unsigned *ret_allow)
     enum tl_method method = req->method == TL_M_HEAD ? TL_M_GET : req->method;
     *ret_allow = 0;
     for (size_t i = 0; i < n; i++) {
+        nparams = 0;
         if (!fits(list[i]->pattern, req->path, at, len, &nparams))
             continue;
         *ret_allow |= list[i]->method == TL_M_GET ? TL_M_GET | TL_M_HEAD : (unsigned)list[i]->method;

@@ -33,7 +33,7 @@ struct tl_route_answer {
 
 struct tl_route {
     enum tl_method method;
-    const char *pattern; /* "/api/v1/runs/{id}"; {name} stands for one non-empty segment */
+    const char *pattern; /* "/api/v1/runs/{id}"; {name} stands for one non-empty segment, {node} for one or more */
     enum tl_role role;   /* at least */
     unsigned flags;
     uint64_t max_body;

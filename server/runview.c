@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "capsules/doors.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum {
@@ -199,11 +200,47 @@ int tl_runview_record(struct tl_db *db, const char *org, const struct tl_id *run
     return err;
 }
 
+/* What a waiting call needs of a record, read without building it. */
+struct state {
+    const struct tl_id *id;
+    const char *org; /* NULL: whoever's */
+    char status[16];
+    uint64_t last_seq;
+};
+
+static int read_state(struct tl_txn *txn, void *arg)
+{
+    struct state *s = arg;
+    struct tl_arena arena TL_CLEANUP(tl_arena_clear) = {0};
+    struct tl_jtext key, value;
+    struct tl_jread r;
+    struct tl_bytes v;
+    bool theirs = !s->org;
+    double last = 0;
+    int err = tl_txn_get(txn, TL_TBL_RUN, s->id->b, TL_ID_LEN, &v);
+    if (err < 0)
+        return err;
+    s->status[0] = '\0';
+    tl_jread_init(&r, v.data, v.len, &arena);
+    tl_jread_object(&r);
+    while (tl_jread_key(&r, &key)) {
+        if (TL_JTEXT_IS(key, "last_seq"))
+            tl_jread_number(&r, &last);
+        else if (TL_JTEXT_IS(key, "org") && s->org && tl_jread_string(&r, &value))
+            theirs = tl_jtext_is(value, s->org);
+        else if (TL_JTEXT_IS(key, "status") && tl_jread_string(&r, &value))
+            snprintf(s->status, sizeof(s->status), "%.*s", (int)(value.len < sizeof(s->status) ? value.len : 0), value.s);
+        else
+            tl_jread_skip(&r, NULL);
+    }
+    s->last_seq = (uint64_t)last;
+    return tl_jread_finish(&r, NULL) < 0 ? TL_ECORRUPT : theirs ? 0 : TL_ENOTFOUND;
+}
+
 bool tl_runview_ended(struct tl_server *srv, const struct tl_id *run)
 {
-    TL_AUTO_JSON json_t *record = NULL;
-    return tl_runview_record(srv->conf.db, NULL, run, &record) == 0 &&
-           tl_run_status_ended(tl_json_str(record, "status"));
+    struct state s = {.id = run};
+    return tl_db_read(srv->conf.db, read_state, &s) == 0 && tl_run_status_ended(s.status);
 }
 
 static int call_record(struct tl_server *srv, const char *org, const struct tl_id *id, json_t **ret)
@@ -295,15 +332,15 @@ static int add_payload(void *arg, uint64_t seq, const char *json, size_t len)
 
 void tl_runview_reply_end(struct tl_req *req, const struct tl_id *run, int pending)
 {
-    TL_AUTO_JSON json_t *record = NULL;
+    struct state s = {.id = run, .org = req->claims.org};
     struct tl_str text = {0};
-    int err = tl_runview_record(req->srv->conf.db, req->claims.org, run, &record);
-    const char *id = tl_json_str(record, "id"), *status = tl_json_str(record, "status");
-    bool ended = tl_run_status_ended(status);
-    int64_t last = tl_json_int(record, "last_seq", 0);
-    tl_str_printf(&text, "{\"run_id\":\"%s\",\"status\":\"%s\"", id ? id : "", status ? status : "");
+    char id[TL_ID_TEXT];
+    int err = tl_db_read(req->srv->conf.db, read_state, &s);
+    bool ended = tl_run_status_ended(s.status);
+    tl_id_text(run, id);
+    tl_str_printf(&text, "{\"run_id\":\"%s\",\"status\":\"%s\"", id, s.status);
     if (!err && ended)
-        err = tl_events_read(req->srv->conf.db, run, last > 0 ? (uint64_t)last - 1 : 0, add_payload, &text);
+        err = tl_events_read(req->srv->conf.db, run, s.last_seq ? s.last_seq - 1 : 0, add_payload, &text);
     tl_str_puts(&text, "}");
     size_t len = text.len;
     if (err < 0) {

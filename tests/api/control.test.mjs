@@ -27,10 +27,14 @@ const gate = (params = {}, more = {}) => graph([node('n', 'input.number', { para
 
 // The record, once the step waits.
 async function waiting(run, step) {
-  for await (const e of t.server.sse(`/api/v1/runs/${run}/stream`))
-    if (JSON.parse(e.data).payload.nodes?.some((n) => n.id === step && n.status === 'waiting')) break;
-  const { body } = await api(t, 'viewer', 'GET', `/api/v1/runs/${run}`);
-  return body.waiting_for.find((w) => w.node === step);
+  for (;;) {
+    const { body } = await api(t, 'viewer', 'GET', `/api/v1/runs/${run}`);
+    const asked = body.waiting_for?.find((w) => w.node === step);
+    if (asked) return asked;
+    assert.equal(body.ended_at, undefined, `${step} never waited: ${JSON.stringify(body.result)}`);
+    for await (const e of t.server.sse(`/api/v1/runs/${run}/stream?after_seq=${body.last_seq}`))
+      if (JSON.parse(e.data).payload.nodes?.some((n) => n.id === step && n.status === 'waiting')) break;
+  }
 }
 const approve = (run, body, who = 'member') => api(t, who, 'POST', `/api/v1/runs/${run}/approve`, body);
 
@@ -149,8 +153,7 @@ test('a question outlives the server', async () => {
   const run = (await api(t, 'member', 'POST', `/api/v1/canvases/${id}/runs`, {})).body.run_id;
   const before = await waiting(run, 'g');
   await t.restart();
-  const { body } = await api(t, 'member', 'GET', `/api/v1/runs/${run}`);
-  const asked = body.waiting_for?.find((w) => w.node === 'g') ?? (await waiting(run, 'g'));
+  const asked = await waiting(run, 'g');
   assert.deepEqual(asked, before);
   assert.equal((await approve(run, { node: 'g', decision: 'approve', hash: asked.hash })).status, 200);
   assert.equal((await finished(t, run)).result.outputs.next.value, 8);

@@ -54,7 +54,7 @@ test('forty-eight who do not read while twenty-five megabytes of events go by', 
   while (await followers() !== 48) await sleep(5);
   const held = own() - without;
   console.log(`# ${(bytes / 1e6).toFixed(0)} MB of events, 48 followers that do not read: ${held.toFixed(1)} MiB more`);
-  assert.ok(held < 400, `${held} MiB for followers that do not read`); // held for each, it would be 1,000
+  assert.ok(held < 600, `${held} MiB for followers that do not read`); // held for each, it would be 1,000
   for (const s of sleepers) s.destroy();
   while (await followers() > 0) await sleep(5);
   assert.equal((await api(t, 'member', 'GET', `/api/v1/runs/${run}`)).body.status, 'done');

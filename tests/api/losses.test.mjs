@@ -12,7 +12,7 @@ let file;
 before(async () => {
   t = await setUp('losses');
   const clip = path.join(t.data, '..', `${path.basename(t.data)}.mp4`);
-  execFileSync('ffmpeg', ['-hide_banner', '-loglevel', 'error', '-y', '-f', 'lavfi', '-i', 'testsrc2=s=640x360:r=24:d=6', '-c:v', 'libx264', '-preset', 'ultrafast', clip]);
+  execFileSync('ffmpeg', ['-hide_banner', '-loglevel', 'error', '-y', '-f', 'lavfi', '-i', 'testsrc2=s=640x360:r=24:d=4', '-c:v', 'libx264', '-preset', 'ultrafast', clip]);
   const answer = await t.server.request('POST', '/api/v1/files', { body: fs.readFileSync(clip), headers: { 'content-type': 'video/mp4', 'x-filename': 'clip.mp4' } });
   fs.rmSync(clip);
   assert.equal(answer.status, 201, answer.bytes.toString());
@@ -69,7 +69,7 @@ async function killing(run, times) {
 
 const blobs = () => fs.readdirSync(path.join(t.data, 'blobs')).filter((name) => name.length > 2);
 
-test('killed once: the run completes, and nothing of the lost attempt stays', { timeout: 120_000 }, async () => {
+test('killed once: the run completes, and nothing of the lost attempt stays', { timeout: 400_000 }, async () => {
   const { killed, last, events } = await killing(await begin(), 1);
   assert.equal(killed, 1);
   assert.equal(last.type, 'run.completed', JSON.stringify(last));
@@ -78,7 +78,7 @@ test('killed once: the run completes, and nothing of the lost attempt stays', { 
   assert.deepEqual(blobs(), [], 'no temporary file is left');
 });
 
-test('killed four times: WORKER_CRASH that names the node', { timeout: 120_000 }, async () => {
+test('killed four times: WORKER_CRASH that names the node', { timeout: 400_000 }, async () => {
   const run = await begin();
   const { killed, last } = await killing(run, 4);
   assert.equal(killed, 4);
@@ -90,13 +90,13 @@ test('killed four times: WORKER_CRASH that names the node', { timeout: 120_000 }
   assert.deepEqual(blobs(), []);
 });
 
-test('a policy that names WORKER_CRASH goes on after the third loss', { timeout: 120_000 }, async () => {
+test('a policy that names WORKER_CRASH goes on after the third loss', { timeout: 400_000 }, async () => {
   const { killed, last } = await killing(await begin({ retry: { max_attempts: 2, on: ['WORKER_CRASH'], backoff_ms: [1] } }), 4);
   assert.equal(killed, 4);
   assert.equal(last.type, 'run.completed', JSON.stringify(last));
 });
 
-test('workers that die while they stand ready cost nothing', { timeout: 120_000 }, async () => {
+test('workers that die while they stand ready cost nothing', { timeout: 400_000 }, async () => {
   for (let i = 0; i < 5; i++) {
     killWorkers();
     await sleep(0);
@@ -105,7 +105,7 @@ test('workers that die while they stand ready cost nothing', { timeout: 120_000 
   assert.equal(last.type, 'run.completed', JSON.stringify(last));
 });
 
-test('a cancel ends the worker within 500 ms', { timeout: 120_000 }, async () => {
+test('a cancel ends the worker within 500 ms', { timeout: 400_000 }, async () => {
   const run = await begin();
   let asked;
   for await (const { data } of t.server.sse(`/api/v1/runs/${run}/stream`)) {

@@ -43,7 +43,7 @@ test('help and version, for each command', () => {
 });
 
 test('wrong usage is status 2 and says what is wrong', () => {
-  for (const args of [[], ['nosuch'], ['run'], ['run', 'a', 'b'], ['serve', '--listen', 'x:99999'], ['serve', 'x'], ['token', '--role', 'king'], ['token', '--ttl', 'soon'],
+  for (const args of [[], ['nosuch'], ['run'], ['run', 'a', 'b'], ['serve', '--listen', 'x:99999'], ['serve', 'x'], ['serve', '--cache-max', '1.5G'], ['token', '--role', 'king'], ['token', '--ttl', 'soon'],
     ['token', '--org', 'talos'], ['backup'], ['capsule'], ['capsule', 'show'], ['template', 'list', 'x'], ['run', 'x', '--data', data, '--server', 'http://127.0.0.1:1']]) {
     const { status, stderr } = run(args);
     assert.equal(status, 2, args.join(' '));

@@ -62,7 +62,8 @@ static uint64_t signature(const struct simrun *run, const struct gnode *n, doubl
     struct rng h = {.s = (uint64_t)run->org[3] * 1000003 + (uint64_t)n->kind};
     h.s ^= rng_next(&h) + (uint64_t)n->value * 4099 + (uint64_t)n->shift;
     for (int p = 0; p < INS; p++) {
-        h.s ^= rng_next(&h) + (uint64_t)count[p] + (n->in[p].n ? 0 : 100); /* a literal is another thing than an edge */
+        h.s ^= rng_next(&h) + (uint64_t)count[p] +
+               (n->in[p].n || n->in[p].item ? 0 : 100); /* a literal is another thing than an edge */
         for (int k = 0; k < count[p]; k++)
             h.s ^= rng_next(&h) + (uint64_t)in[p][k];
     }
@@ -121,6 +122,37 @@ static enum resolved assume(struct simrun *run, int i)
     return R_DONE;
 }
 
+static enum resolved resolve(struct simrun *run, int i);
+
+/* A group is done when its body is, each time that it runs; one that is pure may be found as a whole. */
+static enum resolved resolve_group(struct simrun *run, int i)
+{
+    struct nstate *s = &run->node[i];
+    const struct gnode *n = &run->graph->node[i];
+    double v[NODES_MAX], last = 0;
+    bool done = true;
+    for (int k = 0; k < n->nbody * (n->items ? n->items : 1); k++) {
+        int b = n->first + k, count[INS];
+        double in[INS][SOURCES];
+        const struct gnode *body = &run->graph->node[b];
+        bool is = resolve(run, b) == R_DONE;
+        if (!is && !group_is_pure(run->graph, i))
+            done = s->maybe;
+        expected_inputs(run, b, in, count);
+        for (int p = 0; p < INS; p++)
+            if (body->in[p].n && body->in[p].src[0].node >= n->first)
+                in[p][0] = v[body->in[p].src[0].node - n->first], count[p] = 1;
+        v[k] = last = is ? run->node[b].out[0] : graph_eval(body, in, count);
+    }
+    if (!done)
+        return R_UNKNOWN;
+    s->outcome = O_DONE;
+    s->assumed = true;
+    if (!s->maybe || group_is_pure(run->graph, i))
+        set_value(s, n, last);
+    return R_DONE;
+}
+
 /* What must become of a node, as far as it is decided. */
 static enum resolved resolve(struct simrun *run, int i)
 {
@@ -145,7 +177,7 @@ static enum resolved resolve(struct simrun *run, int i)
         return R_UNKNOWN;
     if (dead)
         return s->skip = R_SKIP_BRANCH;
-    return assume(run, i);
+    return n->kind == K_GROUP ? resolve_group(run, i) : assume(run, i);
 }
 
 struct simrun *check_run_of(struct tl_op_ctx *ctx)
@@ -233,6 +265,13 @@ void check_begin(struct simrun *run, int i, struct tl_op_ctx *ctx, double in[INS
         s->assumed = false;
     }
     s->maybe = false;
+    if (n->group >= 0) {
+        struct nstate *group = &run->node[n->group];
+        group->maybe = false;
+        if (group->assumed)
+            group->outcome = O_NONE;
+        group->assumed = false;
+    }
     if (s->outcome != O_NONE)
         sim_fail("run %d: %s runs again after it has ended", run->index, n->id);
     if (w.now_us < s->not_before_us)
@@ -350,6 +389,9 @@ static int node_of(const struct simrun *run, const json_t *j, const char *key)
 {
     const char *id = tl_json_str(j, key);
     int i = id ? graph_find(run->graph, id) : -1;
+    const char *slash = id ? strchr(id, '/') : NULL;
+    if (i < 0 && slash && (strcmp(slash, "/i") == 0 || strcmp(slash, "/o") == 0))
+        return -1; /* the ends of a body */
     if (i < 0 || !run->graph->node[i].wanted)
         sim_fail("run %d: an event tells of a node that there is not: %s", run->index, id ? id : "");
     return i;
@@ -371,6 +413,8 @@ static void on_progress(struct simrun *run, const json_t *payload, int64_t ms)
     json_t *j;
     json_array_foreach(json_object_get(payload, "nodes"), k, j) {
         int i = node_of(run, j, "id");
+        if (i < 0)
+            continue;
         struct nstate *s = &run->node[i];
         const char *status = tl_json_str(j, "status");
         int at = 0;
@@ -391,6 +435,8 @@ static void on_partial(struct simrun *run, const json_t *payload)
     json_t *j;
     json_array_foreach(json_object_get(payload, "results"), k, j) {
         int i = node_of(run, j, "node");
+        if (i < 0)
+            continue;
         struct nstate *s = &run->node[i];
         const struct gnode *n = &run->graph->node[i];
         const json_t *outputs = json_object_get(j, "outputs");
@@ -406,10 +452,10 @@ static void on_partial(struct simrun *run, const json_t *payload)
                 sim_fail("run %d: %s %s the output \"%s\"", run->index, n->id, v ? "has" : "lacks",
                          kind_out(n->kind, o));
             want += s->has[o];
-            if (v && json_number_value(v) != s->out[o])
+            if (v && !n->items && json_number_value(v) != s->out[o])
                 sim_fail("run %d: %s gives %.17g instead of %.17g", run->index, n->id, json_number_value(v), s->out[o]);
         }
-        if (json_object_size(outputs) != want)
+        if (json_object_size(outputs) != want + (n->items > 0)) /* a map's errors */
             sim_fail("run %d: %s has outputs of no port", run->index, n->id);
         s->committed = true;
         if (kind_is_pure(n->kind) && s->outcome == O_DONE) {
@@ -428,7 +474,7 @@ static void on_completed(struct simrun *run)
     for (int i = 0; i < run->graph->n; i++) {
         struct nstate *s = &run->node[i];
         const struct gnode *n = &run->graph->node[i];
-        if (!n->wanted)
+        if (!n->wanted || n->group >= 0) /* the body of a group that was found as a whole never runs */
             continue;
         enum resolved r = resolve(run, i);
         if (r == R_UNKNOWN)
@@ -461,7 +507,7 @@ static void on_stopped(struct simrun *run)
     for (int i = 0; i < run->graph->n; i++) {
         struct nstate *s = &run->node[i];
         const struct gnode *n = &run->graph->node[i];
-        if (n->wanted && (s->told < ST_DONE || (s->told == ST_DONE && resolve(run, i) != R_DONE)))
+        if (n->wanted && n->group < 0 && (s->told < ST_DONE || (s->told == ST_DONE && resolve(run, i) != R_DONE)))
             sim_fail("run %d %s and %s is %s", run->index, run->terminal, n->id,
                      s->told < 0 ? "nothing" : sim_statuses[s->told]);
     }
@@ -602,8 +648,16 @@ void check_quiet(void)
         if (!run->requested || run->lost || run->ended)
             continue;
         TL_AUTO_JSON json_t *record = record_of(run);
-        if (!json_array_size(json_object_get(record, "waiting_for")))
+        const json_t *list = json_object_get(record, "waiting_for");
+        size_t k;
+        json_t *wait;
+        if (!json_array_size(list))
             sim_fail("run %d has not ended, nothing is left to do, and it does not say what it waits for", run->index);
+        json_array_foreach(list, k, wait) {
+            int i = node_of(run, wait, "node");
+            if (i < 0 || (!run->node[i].unsure && run->graph->node[i].kind != K_ASK))
+                sim_fail("run %d waits for %s, which nobody can answer", run->index, tl_json_str(wait, "node"));
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 #include "tests/sim/sim.h"
 
 #include "base/err.h"
+#include "base/mem.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -22,8 +23,18 @@ static const struct {
     [K_MERGE] = {"sim.merge", true, 6},    [K_ROUTE] = {"sim.route", true, 4},    [K_SLOW] = {"sim.slow", true, 6},
     [K_CHANCE] = {"sim.chance", false, 2}, [K_MEDIA] = {"sim.media", true, 6},    [K_NET] = {"sim.net", false, 6},
     [K_ALARM] = {"sim.alarm", true, 2},    [K_EFFECT] = {"sim.effect", false, 6}, [K_ASK] = {"sim.ask", false, 2},
-    [K_LONG] = {"sim.long", false, 1},
+    [K_LONG] = {"sim.long", false, 1},     [K_GROUP] = {"subgraph", false, 3},
 };
+
+enum { BODY_MAX = 4, ITEMS_MAX = 4 };
+
+bool group_is_pure(const struct graph *g, int i)
+{
+    bool pure = true;
+    for (int k = 0; k < g->node[i].nbody; k++)
+        pure &= kind_is_pure(g->node[g->node[i].first + k].kind);
+    return pure;
+}
 
 bool kind_is_pure(enum kind kind)
 {
@@ -82,9 +93,18 @@ static int pick_source(enum shape shape, int i, struct rng *r)
     }
 }
 
+/* A body's nodes give to nobody outside, a map gives lists, which nobody takes. */
+static int as_source(const struct graph *g, int i)
+{
+    while (g->node[i].group >= 0 || (g->node[i].kind == K_GROUP && g->node[i].items))
+        i--;
+    return i;
+}
+
 static void connect(struct graph *g, int i, int port, int source, struct rng *r)
 {
     struct gport *in = &g->node[i].in[port];
+    source = as_source(g, source);
     int out = (int)rng_below(r, (uint32_t)kind_outs(g->node[source].kind));
     for (int k = 0; k < in->n; k++)
         if (in->src[k].node == source && in->src[k].out == out)
@@ -127,6 +147,7 @@ static void make_node(struct graph *g, int i, enum kind kind, struct rng *r)
                         .value = (int)rng_below(r, 50),
                         .shift = (int)rng_below(r, 3),
                         .honours = rng_chance(r, 500),
+                        .group = -1,
                         .lasts_us = rng_range(r, 20, rng_chance(r, 200) ? 60000 : 5000)};
     snprintf(n->id, sizeof(n->id), "n%d", i);
     n->policy.max_attempts = kind == K_NET || kind == K_EFFECT || kind == K_LONG ? 3 : 1;
@@ -138,6 +159,45 @@ static void make_node(struct graph *g, int i, enum kind kind, struct rng *r)
         n->lose = 400;
     if (kind != K_SRC && kind != K_LONG && rng_chance(r, w.fail_permille))
         n->fail = (unsigned)rng_range(r, 100, 900);
+}
+
+static int as_target(const struct graph *g, int i)
+{
+    return g->node[i].group >= 0 ? g->node[i].group : i;
+}
+
+/* A chain from the group's input to its output; some of its nodes take the input too, and the first of a map's takes the item. */
+static void make_body(struct graph *g, int group, struct rng *r)
+{
+    static const enum kind kinds_inside[] = {K_MIX, K_ADD, K_SLOW, K_CHANCE, K_MEDIA, K_NET, K_EFFECT, K_ALARM};
+    struct gnode *n = &g->node[group];
+    for (int k = 0; k < n->nbody * (n->items ? n->items : 1); k++) {
+        int i = n->first + k, place = k % n->nbody, item = k / n->nbody;
+        struct gnode *b = &g->node[i];
+        if (item) {
+            *b = g->node[n->first + place];
+        } else {
+            make_node(g, i, kinds_inside[rng_below(r, TL_ARRAY_LEN(kinds_inside))], r);
+            b->fail = b->lose = 0;
+            b->honours = true;
+            b->policy.own = false;
+            bool net = b->kind == K_NET || b->kind == K_EFFECT;
+            b->policy = (struct gpolicy){.max_attempts = net ? 3 : 1};
+            if (place && rng_chance(r, 300))
+                b->in[1] = n->in[0];
+        }
+        b->group = group;
+        if (place)
+            b->in[0] = (struct gport){.n = 1, .src = {{i - 1, 0}}};
+        else
+            b->in[0] = n->in[0];
+        if (!place && n->items)
+            b->in[2] = (struct gport){.literal = true, .item = true, .lit = 10 + item};
+        if (n->items)
+            snprintf(b->id, sizeof(b->id), "n%d#%d/b%d", group, item, place);
+        else
+            snprintf(b->id, sizeof(b->id), "n%d/b%d", group, place);
+    }
 }
 
 void graph_make(struct graph *g, struct rng *r, int n)
@@ -153,6 +213,22 @@ void graph_make(struct graph *g, struct rng *r, int n)
     for (int i = 0; i < n; i++) {
         make_node(g, i, i == 0 ? K_SRC : pick_kind(weights, r), r);
         struct gnode *node = &g->node[i];
+        if (node->kind == K_GROUP) {
+            node->policy = (struct gpolicy){.max_attempts = 1};
+            node->fail = 0;
+            node->first = i + 1;
+            node->nbody = 1 + (int)rng_below(r, BODY_MAX);
+            node->items = rng_chance(r, 400) ? 1 + (int)rng_below(r, ITEMS_MAX) : 0;
+            int room = node->nbody * (node->items ? node->items : 1);
+            if (i + room >= n) {
+                make_node(g, i, K_MIX, r);
+            } else {
+                connect(g, i, 0, pick_source(shape, i, r), r);
+                make_body(g, i, r);
+                i += room;
+                continue;
+            }
+        }
         if (node->kind == K_SRC)
             continue;
         connect(g, i, 0, pick_source(shape, i, r), r);
@@ -170,7 +246,7 @@ void graph_make(struct graph *g, struct rng *r, int n)
         for (g->ntargets = (int)rng_range(r, 1, 3); g->ntargets > n; g->ntargets--) {
         }
     for (int i = 0; i < g->ntargets; i++)
-        g->targets[i] = n - 1 - (int)rng_below(r, (uint32_t)(n / (i + 1)));
+        g->targets[i] = as_target(g, n - 1 - (int)rng_below(r, (uint32_t)(n / (i + 1))));
     graph_write(g);
 }
 
@@ -178,16 +254,18 @@ static void mark_wanted(struct graph *g)
 {
     g->nwanted = 0;
     for (int i = 0; i < g->n; i++)
-        g->node[i].wanted = g->ntargets == 0;
+        g->node[i].wanted = g->ntargets == 0 && g->node[i].group < 0;
     for (int i = 0; i < g->ntargets; i++)
         g->node[g->targets[i]].wanted = true;
     for (int i = g->n - 1; i >= 0; i--) {
         for (int p = 0; g->node[i].wanted && p < INS; p++)
             for (int k = 0; k < g->node[i].in[p].n; k++)
                 g->node[g->node[i].in[p].src[k].node].wanted = true;
-        g->nwanted += g->node[i].wanted;
-        g->has_long |= g->node[i].wanted && g->node[i].kind == K_LONG;
+        g->nwanted += g->node[i].wanted && g->node[i].group < 0;
     }
+    for (int i = 0; i < g->n; i++)
+        if (g->node[i].group >= 0)
+            g->node[i].wanted = g->node[g->node[i].group].wanted;
 }
 
 static void write_policy(struct tl_str *s, const struct gpolicy *p)
@@ -211,16 +289,28 @@ static void write_policy(struct tl_str *s, const struct gpolicy *p)
     tl_str_puts(s, "}");
 }
 
-static void write_node(struct tl_str *s, const struct gnode *n)
+static const char *last_id(const struct gnode *n)
 {
-    tl_str_printf(s, "{\"id\":\"%s\",\"type\":\"%s\",\"data\":{\"params\":{\"value\":%d,\"shift\":%d", n->id,
+    const char *slash = strchr(n->id, '/');
+    return slash ? slash + 1 : n->id;
+}
+
+static void write_group(struct tl_str *s, const struct graph *g, const struct gnode *n);
+
+static void write_node(struct tl_str *s, const struct graph *g, const struct gnode *n)
+{
+    if (n->kind == K_GROUP) {
+        write_group(s, g, n);
+        return;
+    }
+    tl_str_printf(s, "{\"id\":\"%s\",\"type\":\"%s\",\"data\":{\"params\":{\"value\":%d,\"shift\":%d", last_id(n),
                   kind_op(n->kind), n->value, n->shift);
     if (n->kind == K_EFFECT)
         tl_str_printf(s, ",\"honours\":%s", n->honours ? "true" : "false");
     tl_str_puts(s, "},\"inputs\":{");
     const char *comma = "";
     for (int p = 0; p < INS; p++)
-        if (n->in[p].literal && !n->in[p].n) {
+        if (n->in[p].literal && !n->in[p].item && !n->in[p].n) {
             tl_str_printf(s, "%s\"%c\":%.0f", comma, 'a' + p, n->in[p].lit);
             comma = ",";
         }
@@ -230,20 +320,63 @@ static void write_node(struct tl_str *s, const struct gnode *n)
     tl_str_puts(s, "}}");
 }
 
+static void write_edge(struct tl_str *s, const char *source, const char *out, const char *target, int port)
+{
+    tl_str_printf(s, ",{\"source\":\"%s\",\"sourceHandle\":\"%s\",\"target\":\"%s\",\"targetHandle\":\"%c\"}", source,
+                  out, target, 'a' + port);
+}
+
+static void write_group(struct tl_str *s, const struct graph *g, const struct gnode *n)
+{
+    const struct gnode *b = &g->node[n->first];
+    tl_str_printf(s, "{\"id\":\"%s\",\"type\":\"%s\",\"data\":{", n->id, n->items ? "map" : "subgraph");
+    if (n->items) {
+        tl_str_printf(s, "\"params\":{\"concurrency\":%d},\"inputs\":{\"items\":[", 1 + n->value % 3);
+        for (int k = 0; k < n->items; k++)
+            tl_str_printf(s, "%s%d", k ? "," : "", 10 + k);
+        tl_str_puts(s, "]},");
+    }
+    tl_str_printf(s,
+                  "\"ports\":{\"in\":[{\"name\":\"a\",\"type\":\"number\",\"required\":true}%s],\"out\":[{\"name\":"
+                  "\"out\",\"type\":\"number\"}]},\"graph\":{\"nodes\":[{\"id\":\"i\",\"type\":\"graph.input\"},"
+                  "{\"id\":\"o\",\"type\":\"graph.output\"}",
+                  n->items ? ",{\"name\":\"item\",\"type\":\"number\"}" : "");
+    for (int k = 0; k < n->nbody; k++) {
+        tl_str_puts(s, ",");
+        write_node(s, g, &b[k]);
+    }
+    tl_str_printf(s,
+                  "],\"edges\":[{\"source\":\"%s\",\"sourceHandle\":\"out\",\"target\":\"o\",\"targetHandle\":\"out\"}",
+                  last_id(&b[n->nbody - 1]));
+    for (int k = 0; k < n->nbody; k++)
+        for (int p = 0; p < INS; p++) {
+            const struct gport *in = &b[k].in[p];
+            if (in->item)
+                write_edge(s, "i", "item", last_id(&b[k]), p);
+            else if (in->n && in->src[0].node >= n->first)
+                write_edge(s, last_id(&g->node[in->src[0].node]), "out", last_id(&b[k]), p);
+            else if (in->n)
+                write_edge(s, "i", "a", last_id(&b[k]), p);
+        }
+    tl_str_puts(s, "]}}}");
+}
+
 void graph_write(struct graph *g)
 {
     struct tl_str s = {0};
     mark_wanted(g);
     tl_str_puts(&s, "{\"graph\":{\"nodes\":[");
     for (int i = 0; i < g->n; i++) {
+        if (g->node[i].group >= 0)
+            continue;
         tl_str_puts(&s, i ? "," : "");
-        write_node(&s, &g->node[i]);
+        write_node(&s, g, &g->node[i]);
     }
     tl_str_puts(&s, "],\"edges\":[");
     const char *comma = "";
     for (int i = 0; i < g->n; i++)
         for (int p = 0; p < INS; p++)
-            for (int k = 0; k < g->node[i].in[p].n; k++) {
+            for (int k = 0; g->node[i].group < 0 && k < g->node[i].in[p].n; k++) {
                 const struct gsource *src = &g->node[i].in[p].src[k];
                 tl_str_printf(
                     &s, "%s{\"source\":\"%s\",\"sourceHandle\":\"%s\",\"target\":\"%s\",\"targetHandle\":\"%c\"}",

@@ -5,6 +5,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "graph/compute.h"
+#include "graph/control/control.h"
 
 #include <string.h>
 
@@ -51,9 +52,9 @@ static struct priv *enter(struct tl_op_ctx *ctx, double *ret_value)
         sim_fail("%s: its private state is not zeroed", tl_op_node(ctx)->id);
     priv->magic = MAGIC;
     priv->run = check_run_of(ctx);
-    priv->node = graph_find(priv->run->graph, tl_op_node(ctx)->id);
+    priv->node = graph_find(priv->run->graph, tl_op_step_key(ctx));
     if (priv->node < 0)
-        sim_fail("an op runs for a node that the graph does not have: %s", tl_op_node(ctx)->id);
+        sim_fail("an op runs for a node that the graph does not have: %s", tl_op_step_key(ctx));
     for (int p = 0; p < INS && kind != K_SRC; p++) {
         if (kind == K_MERGE && p > 0)
             break;
@@ -377,7 +378,7 @@ static const struct tl_param effect_params[] = {
         .name = op_name, .revision = 1, .flags = op_flags, .ports = op_ports, .params = params,                        \
         .priv_size = sizeof(struct priv), .run = op_run, .cleanup = cleanup                                            \
     }
-static const struct tl_op ops[K_COUNT] = {
+static const struct tl_op ops[K_GROUP] = {
     [K_SRC] = OP("sim.src", TL_OP_PURE | TL_OP_QUICK, src_ports, run_now),
     [K_MIX] = OP("sim.mix", TL_OP_PURE | TL_OP_QUICK, mix_ports, run_now),
     [K_ADD] = {.name = "sim.add",
@@ -416,8 +417,13 @@ static enum kind kind_of(struct tl_op_ctx *ctx)
 const struct tl_op *ops_find(void *arg, const char *name)
 {
     (void)arg;
-    for (int k = 0; k < K_COUNT; k++)
+    for (int k = 0; k < K_GROUP; k++)
         if (strcmp(ops[k].name, name) == 0)
             return &ops[k];
+    size_t n;
+    const struct tl_op *const *control = tl_control_ops(&n);
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(control[i]->name, name) == 0)
+            return control[i];
     return NULL;
 }

@@ -43,6 +43,7 @@ enum kind {
     K_EFFECT, /* changes something outside */
     K_ASK,    /* waits for a person */
     K_LONG,   /* never ends by itself */
+    K_GROUP,  /* a subgraph, or a map over some numbers; its body's nodes follow it, once for each item */
     K_COUNT
 };
 
@@ -67,7 +68,7 @@ struct gsource {
 
 struct gnode {
     enum kind kind;
-    char id[16];
+    char id[40];      /* its step id: of a body's nodes "n5/b0" or "n5#2/b0" */
     int value, shift; /* parameters */
     bool honours;     /* K_EFFECT: the other side honours the key */
     struct gport {
@@ -75,18 +76,20 @@ struct gnode {
         struct gsource src[SOURCES];
         bool literal; /* data.inputs gives it a value */
         double lit;
+        bool item; /* the literal is what a map hands in: an edge for all that the executor knows */
     } in[INS];
     struct gpolicy policy;
     unsigned fail, lose; /* permille of attempts */
     int64_t lasts_us;    /* about so long */
     bool wanted;
+    int group;               /* for a body's node: its group; otherwise -1 */
+    int first, nbody, items; /* K_GROUP: its body's nodes, how many, and how often; items 0: once, a subgraph */
 };
 
 struct graph {
     int n, targets[3], ntargets, nwanted;
     struct gnode node[NODES_MAX];
-    char *text;    /* {"graph":{…},"targets":[…]} */
-    bool has_long; /* must be cancelled to end, for all that is known beforehand */
+    char *text; /* {"graph":{…},"targets":[…]} */
 };
 
 /* What a person says of a step whose outcome is not known. */
@@ -198,6 +201,7 @@ void graph_clear(struct graph *g);
 int graph_find(const struct graph *g, const char *id); /* -1 where there is none */
 /* The value of a node whose value depends on its inputs only. in: per port, per source present, the values. */
 double graph_eval(const struct gnode *n, const double in[INS][SOURCES], const int count[INS]);
+bool group_is_pure(const struct graph *g, int i);
 bool kind_is_pure(enum kind kind); /* its result serves other runs */
 int kind_outs(enum kind kind);
 const char *kind_out(enum kind kind, int out);

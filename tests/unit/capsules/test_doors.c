@@ -340,7 +340,7 @@ static int start_named(const char *text, bool hand_in, struct tl_id *ret)
 static void a_run_names_its_graph(void **state)
 {
     (void)state;
-    static const char graph[] = "{\"nodes\":[{\"id\":\"a\",\"type\":\"input.number\"}],\"edges\":[]}";
+    static const char graph[] = "{\"nodes\":[{\"id\":\"a\",\"type\":\"pub.text\"}],\"edges\":[]}";
     struct tl_id first, second, none;
     struct tl_db_stat st;
     assert_int_equal(start_named(graph, false, &none), TL_ECONFLICT);

@@ -138,6 +138,23 @@ static void times_and_numbers(void **state)
     assert_false(tl_cli_number("80x", 0, 65535, &v));
 }
 
+static void bytes(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        uint64_t want;
+    } good[] = {{"1", 1}, {"65536", 65536}, {"512K", 524288}, {"64M", 67108864}, {"2G", 2147483648}, {"8388607T", 9223370937343148032u}};
+    static const char *const bad[] = {"", "K", "0", "-1", " 1", "1k", "1KB", "1.5G", "8388608T", "99999999999999999999"};
+    uint64_t v;
+    for (size_t i = 0; i < TL_ARRAY_LEN(good); i++) {
+        assert_true(tl_cli_bytes(good[i].text, &v));
+        assert_true(v == good[i].want);
+    }
+    for (size_t i = 0; i < TL_ARRAY_LEN(bad); i++)
+        assert_false(tl_cli_bytes(bad[i], &v));
+}
+
 static void data_dir_comes_from_where_it_says(void **state)
 {
     (void)state;
@@ -181,6 +198,7 @@ int main(void)
         cmocka_unit_test(sse_in_any_pieces),
         cmocka_unit_test(sse_stops_where_told),
         cmocka_unit_test(times_and_numbers),
+        cmocka_unit_test(bytes),
         cmocka_unit_test(data_dir_comes_from_where_it_says),
         cmocka_unit_test(names_of_files_are_tame),
     };

@@ -394,6 +394,10 @@ static void test_switch(void **state)
     TL_AUTO_JSON json_t *record = fx_record(&id);
     assert_string_equal(tl_json_str(record, "status"), "done");
     assert_string_equal(status(record, "z"), "skipped");
+    id = run(ROUTE("{\"n\":0}", "")); /* the first that holds */
+    assert_output(&id, "s", "low", "{\"n\":0}");
+    assert_output(&id, "s", "mid", "nothing");
+    assert_output(&id, "z", "value", "{\"n\":0}");
     id = run(ROUTE("{\"m\":5}", ""));
     assert_output(&id, "s", "else", "{\"m\":5}");
 }

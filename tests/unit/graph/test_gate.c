@@ -450,6 +450,22 @@ static void test_timeout_asks_again(void **state)
     assert_status(&id, "done");
 }
 
+/* A step whose time is over waits no more, though its run goes on. */
+static void test_timeout_closes(void **state)
+{
+    (void)state;
+    struct tl_id id = start("{\"nodes\":[{\"id\":\"g\",\"type\":\"gate\",\"data\":{\"inputs\":{\"value\":1},\"policy\":"
+                            "{\"timeout_sec\":10,\"on_error\":\"continue\"}}},"
+                            "{\"id\":\"h\",\"type\":\"gate\",\"data\":{\"inputs\":{\"value\":1}}}],\"edges\":[]}");
+    TL_AUTO_FREE char *hash = hash_of(&id, "g");
+    fx.ahead_ms += 10000;
+    fx_drive();
+    assert_int_equal(say(&id, "g", "approve", hash, NULL), TL_ENOTAPPROVABLE);
+    assert_status(&id, "running");
+    assert_int_equal(say(&id, "h", "approve", hash, NULL), 0);
+    assert_status(&id, "done");
+}
+
 static void memory_notify(void *arg, const struct tl_id *run, uint64_t seq, bool ended)
 {
     (void)run;
@@ -524,17 +540,19 @@ static void test_approve_and_cancel(void **state)
         }
         pthread_t canceller;
         struct reply r = {0};
-        if (i % 2)
+        if (i % 3 == 0)
             assert_int_equal(pthread_create(&canceller, NULL, cancel_it, &id), 0);
         struct tl_answer a = {.decision = "approve", .hash = hash, .who = "kim"};
         int err = tl_run_answer(fx.exec, "studio", &id, "g", &a, replied, &r);
-        if (i % 2 == 0)
+        if (i % 3 == 1)
             assert_int_equal(pthread_create(&canceller, NULL, cancel_it, &id), 0);
         pthread_mutex_lock(&fx.lock);
         while (!err && !r.over)
             pthread_cond_wait(&fx.cond, &fx.lock);
         pthread_mutex_unlock(&fx.lock);
         err = err ? err : r.err;
+        if (i % 3 == 2)
+            assert_int_equal(pthread_create(&canceller, NULL, cancel_it, &id), 0);
         pthread_join(canceller, NULL);
         fx_wait_ended(i + 1);
         assert_true(err == 0 || err == TL_ENOTAPPROVABLE);
@@ -557,23 +575,12 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(test_##name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        T(approve),
-        T(refused),
-        T(reject),
-        T(form),
-        T(restart),
-        T(answer_before_resume),
-        T(expiry),
-        T(expiry_while_down),
-        T(cancel),
-        T(in_map),
-        T(large_value),
-        T(not_in_a_capsule),
-        T(unknown),
-        T(unknown_retry),
-        T(timeout_asks_again),
-        T(in_memory),
-        T(approve_and_cancel),
+        T(approve),        T(refused),           T(reject),
+        T(form),           T(restart),           T(answer_before_resume),
+        T(expiry),         T(expiry_while_down), T(cancel),
+        T(in_map),         T(large_value),       T(not_in_a_capsule),
+        T(unknown),        T(unknown_retry),     T(timeout_asks_again),
+        T(timeout_closes), T(in_memory),         T(approve_and_cancel),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

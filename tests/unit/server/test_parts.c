@@ -225,6 +225,26 @@ static void routes_are_found(void **state)
         assert_int_equal(find(TL_M_GET, no[i], &name, &allow, param), TL_ENOTFOUND);
 }
 
+/* The id of a step inside a group has slashes; it is one parameter all the same. */
+static void steps_are_found(void **state)
+{
+    struct tl_req *req = tl_req_new(NULL, nothing, NULL);
+    unsigned allow;
+    (void)state;
+    req->method = TL_M_GET;
+    req->path = "/api/v1/runs/abc/nodes/m#2/fix#1/outputs/qc/outputs/clip/content";
+    assert_int_equal(tl_route_find(req, &allow), 0);
+    assert_string_equal(req->route->name, "getRunOutput");
+    assert_string_equal(req->params[0], "abc");
+    assert_string_equal(req->params[1], "m#2/fix#1/outputs/qc");
+    assert_string_equal(req->params[2], "clip");
+    req->path = "/api/v1/runs/a/c/nodes/m/outputs/clip/content";
+    assert_int_equal(tl_route_find(req, &allow), TL_ENOTFOUND);
+    req->path = "/api/v1/runs/a/nodes//outputs/clip/content";
+    assert_int_equal(tl_route_find(req, &allow), TL_ENOTFOUND);
+    tl_req_unref(req);
+}
+
 static void routes_are_sound(void **state)
 {
     (void)state;
@@ -488,7 +508,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ranges),           cmocka_unit_test(etags),            cmocka_unit_test(names_and_types),          cmocka_unit_test(forms_in_every_cut),
-        cmocka_unit_test(forms_that_are_none), cmocka_unit_test(routes_are_found), cmocka_unit_test(routes_are_sound), cmocka_unit_test(the_description_is_whole),
+        cmocka_unit_test(forms_that_are_none), cmocka_unit_test(routes_are_found), cmocka_unit_test(steps_are_found), cmocka_unit_test(routes_are_sound), cmocka_unit_test(the_description_is_whole),
         cmocka_unit_test(followers), cmocka_unit_test(long_walks_are_interrupted), cmocka_unit_test(poll_asks_epoll),
     };
     if (tl_hash_init() < 0)
