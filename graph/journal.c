@@ -11,7 +11,7 @@
 #include <string.h>
 
 enum {
-    PROGRESS_EVERY_US = 50 * 1000,
+    EVERY_US = 50 * 1000, /* between two commits, and between two run.progress */
     PARTIAL_BYTES = 512 * 1024, /* of outputs in one run.partial, where a single node has no more */
     SMALL_BATCH = 64,           /* changes and results; more are put into words on an executor thread, not the writer's */
 };
@@ -53,7 +53,7 @@ struct tl_journal {
     double done; /* sum of the outermost nodes' progress */
     uint32_t ndone;
     double percent;
-    int64_t last_progress_us;
+    int64_t last_progress_us, last_commit_us; /* when the last of each was made */
     struct tl_timer timer; /* for the run.progress that must wait; holds a reference while armed */
     struct tl_task flush_task;
 };
@@ -78,6 +78,7 @@ int tl_journal_new(struct tl_run *run, uint64_t seq, bool started)
     j->start_due = !started;
     j->committing = !run->durable; /* its first commit */
     j->last_progress_us = INT64_MIN / 2;
+    j->last_commit_us = run->durable ? INT64_MIN / 2 : tl_exec_mono_us(run->exec);
     return 0;
 }
 
@@ -274,7 +275,7 @@ static char *record_text(struct tl_run *run, const char *status, double progress
 
 char *tl_journal_first_record(struct tl_run *run)
 {
-    return record_text(run, "queued", 0, 1, false);
+    return record_text(run, "running", 0, run->journal->seq, false);
 }
 
 /* ---- commits ---- */
@@ -414,7 +415,7 @@ static int fill_batch(struct batch *b, struct tl_journal *j, int64_t now)
         j->start_due = false;
         err = add_event(b, j, "run.started", "{}", 2);
     }
-    bool due = now - j->last_progress_us >= PROGRESS_EVERY_US || last;
+    bool due = now - j->last_progress_us >= EVERY_US || last;
     if (!err && due && (j->nchanges || j->message)) {
         j->last_progress_us = now;
         err = add_progress(b, j);
@@ -439,12 +440,12 @@ static int fill_batch(struct batch *b, struct tl_journal *j, int64_t now)
 
 static void flush_late(struct tl_timer *timer);
 
-/* The run.progress that must wait. */
-static void flush_soon(struct tl_journal *j, int64_t now)
+/* What there is to tell must wait until then. */
+static void flush_soon(struct tl_journal *j, int64_t due_us)
 {
     if (j->scheduled || j->closed)
         return;
-    j->timer.due_us = (now > j->last_progress_us + PROGRESS_EVERY_US ? now : j->last_progress_us) + PROGRESS_EVERY_US;
+    j->timer.due_us = due_us;
     j->timer.fn = flush_late;
     tl_run_ref(j->run);
     j->scheduled = tl_timers_arm(j->run->exec->timers, &j->timer) == 0;
@@ -468,7 +469,7 @@ static void flush_now(struct tl_journal *j)
     j->closed |= j->end_payload != NULL;
     if (j->closed && tl_timers_cancel(exec->timers, &j->timer))
         tl_run_unref(j->run);
-    int64_t now = tl_exec_mono_us(exec);
+    int64_t now = j->last_commit_us = tl_exec_mono_us(exec);
     if (fill_batch(b, j, now) < 0 || tl_db_submit(exec->conf.db, put_batch, b, batch_done) < 0) {
         j->committing--;
         j->failed = true;
@@ -476,7 +477,7 @@ static void flush_now(struct tl_journal *j)
             tl_exec_remove_live(exec, j->run);
         free_batch(b);
     } else if (j->nchanges) {
-        flush_soon(j, now);
+        flush_soon(j, j->last_progress_us + EVERY_US);
     }
 }
 
@@ -507,13 +508,15 @@ static void flush_or_hand_on(struct tl_journal *j)
     }
 }
 
-static void poke(struct tl_journal *j, bool urgent)
+/* now: who waits for it is a person, or the end. Otherwise commits of one run are at least EVERY_US apart, so that a busy run makes few large ones: each dirties pages
+ * all over the table of results. */
+static void poke(struct tl_journal *j, bool now)
 {
-    if (j->failed || j->closed)
+    if (j->failed || j->closed || (j->scheduled && !now))
         return;
-    int64_t now = urgent && j->committing ? 0 : tl_exec_mono_us(j->run->exec);
-    if (!urgent && now - j->last_progress_us < PROGRESS_EVERY_US)
-        flush_soon(j, now);
+    int64_t due_us = j->last_commit_us + EVERY_US;
+    if (!now && tl_exec_mono_us(j->run->exec) < due_us)
+        flush_soon(j, due_us);
     else if (j->committing > (j->end_payload && !j->run->durable) || j->flushing)
         j->wants_flush = true;
     else
@@ -526,7 +529,7 @@ static void flush_late(struct tl_timer *timer)
     struct tl_run *run = j->run;
     pthread_mutex_lock(&j->lock);
     j->scheduled = false;
-    if (j->nchanges || j->message)
+    if (j->nchanges || j->message || j->npartials || j->kept)
         poke(j, true);
     pthread_mutex_unlock(&j->lock);
     tl_run_unref(run);
@@ -688,7 +691,7 @@ void tl_journal_result(struct tl_op_ctx *ctx)
         s->reported = true;
     }
     if (kept || j->npartials)
-        poke(j, true);
+        poke(j, false);
     pthread_mutex_unlock(&j->lock);
 }
 

@@ -207,6 +207,8 @@ static int put_all(struct work *w)
     uint64_t max = w->c->results->cache_max;
     for (int i = 0; !err && i < EVICT_LISTS && w->bytes > max; i++)
         err = evict_list(w, max);
+    if (err > 0)
+        w->bytes = 0; /* nothing is left, whatever was counted */
     return err > 0 ? 0 : err;
 }
 

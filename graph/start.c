@@ -42,14 +42,14 @@ static int make_run(struct tl_exec *exec, const struct tl_run_req *req, const st
     return err;
 }
 
-/* The run's first commit: record, document, indexes and run.queued in one transaction. */
+/* The run's first commit: record, document, indexes, run.queued and run.started in one transaction. */
 struct first {
     struct tl_exec *exec;
     struct tl_run *run;
     char *record, *doc;
     const char *graph; /* borrowed: see tl_run_req */
     size_t graph_len;
-    struct tl_event queued;
+    struct tl_event events[2];
     void (*started)(void *arg, int err, const struct tl_id *id);
     void *arg;
 };
@@ -84,7 +84,9 @@ static int put_first(struct tl_txn *txn, void *arg)
         err = tl_txn_put(txn, TL_TBL_RUN_ORG, by_org, n + TL_ID_LEN, "", 0);
     if (!err)
         err = tl_txn_put(txn, TL_TBL_RUN_LIVE, id->b, TL_ID_LEN, "", 0);
-    return err ? err : tl_journal_put_event(txn, id, &f->queued);
+    for (size_t i = 0; !err && i < TL_ARRAY_LEN(f->events); i++)
+        err = tl_journal_put_event(txn, id, &f->events[i]);
+    return err;
 }
 
 static void free_first(struct first *f)
@@ -93,7 +95,8 @@ static void free_first(struct first *f)
     tl_run_unref(f->run);
     free(f->record);
     free(f->doc);
-    free(f->queued.text);
+    for (size_t i = 0; i < TL_ARRAY_LEN(f->events); i++)
+        free(f->events[i].text);
     free(f);
     tl_exec_commits(exec, -1);
 }
@@ -104,7 +107,7 @@ static void first_done(void *arg, int err)
     struct tl_run *run = f->run;
     const struct tl_exec_conf *conf = &run->exec->conf;
     if (!err && conf->notify)
-        conf->notify(conf->arg, &run->id, 1, false);
+        conf->notify(conf->arg, &run->id, TL_ARRAY_LEN(f->events), false);
     if (f->started)
         f->started(f->arg, err, &run->id);
     tl_journal_first_done(run, err);
@@ -120,21 +123,35 @@ static char *doc_text(const struct tl_run_req *req)
     return tl_json_text(doc);
 }
 
+static int first_events(struct first *f, uint32_t nodes)
+{
+    static const char *const types[] = {"run.queued", "run.started"};
+    char queued[64];
+    snprintf(queued, sizeof(queued), "{\"node_count\":%u}", nodes);
+    for (size_t i = 0; i < TL_ARRAY_LEN(f->events); i++) {
+        const char *payload = i ? "{}" : queued;
+        struct tl_event *e = &f->events[i];
+        e->seq = i + 1;
+        e->text = tl_journal_event_text(f->run, e->seq, types[i], payload, strlen(payload), &e->len);
+        if (!e->text)
+            return TL_ENOMEM;
+    }
+    return 0;
+}
+
 /* Its nodes begin while the first commit is under way; those that may reach outside wait for it. */
 static int start_stored(struct first *f, const struct tl_run_req *req)
 {
     struct tl_exec *exec = f->exec;
     struct tl_run *run = f->run;
-    char payload[64];
-    int n = snprintf(payload, sizeof(payload), "{\"node_count\":%u}", req->plan->nwanted);
-    int err = tl_journal_new(run, 1, false);
+    int err = tl_journal_new(run, TL_ARRAY_LEN(f->events), true);
+    if (!err)
+        err = first_events(f, req->plan->nwanted);
     if (err)
         return err;
     f->doc = doc_text(req);
     f->record = tl_journal_first_record(run);
-    f->queued.seq = 1;
-    f->queued.text = tl_journal_event_text(run, 1, "run.queued", payload, (size_t)n, &f->queued.len);
-    if (!f->doc || !f->record || !f->queued.text)
+    if (!f->doc || !f->record)
         return TL_ENOMEM;
     tl_run_ref(run);
     tl_exec_add_live(exec, run);
@@ -142,7 +159,6 @@ static int start_stored(struct first *f, const struct tl_run_req *req)
     if (err) {
         tl_exec_remove_live(exec, run);
     } else {
-        tl_journal_started(run);
         tl_run_begin(run);
     }
     tl_run_unref(run);

@@ -10,7 +10,7 @@
  * the key's entry. */
 #define KEY_FIELD "request_key"
 
-enum { KEY_BYTES = 2 * TL_TOKEN_NAME + TL_IDEM_KEY_MAX + 2, FIND_PAGE = 100, FIND_PAGES = 20, SWEEP = 32 };
+enum { KEY_BYTES = 2 * TL_TOKEN_NAME + TL_IDEM_KEY_MAX + 2, FIND_PAGE = 100, FIND_PAGES = 20, SWEEP = 32, TRIES = 5 };
 
 struct waiting {
     struct tl_req *req; /* owned reference */
@@ -33,6 +33,9 @@ struct flight {
     struct tl_plan *plan; /* owned reference */
     char *graph;          /* owned; NULL where the store has the text */
     size_t graph_len;
+    int priority;
+    struct tl_budget budget;
+    char *refused; /* owned: why no new run starts; or NULL */
     void (*reply)(struct tl_req *req, const struct tl_id *run);
     struct tl_id run;
     int64_t now_ms, reserved_ms;
@@ -102,14 +105,25 @@ static void free_flight(struct flight *f)
     json_decref(f->meta);
     tl_plan_unref(f->plan);
     free(f->graph);
+    free(f->refused);
     free(f);
+}
+
+/* The canvas has changed between being read and the run's first commit: the request is handled once more, with the canvas as it is now. */
+static bool handle_again(const struct flight *f, struct tl_req *req, int err)
+{
+    if (err != TL_ECONFLICT || !f->flew || req->tries >= TRIES)
+        return false;
+    req->tries++;
+    tl_server_handle(req);
+    return true;
 }
 
 static const char *refusal(const struct flight *f, int err)
 {
     if (err != TL_ECONFLICT)
-        return tl_err_text(err);
-    return f->flew ? "the canvas has changed meanwhile" : "this Idempotency-Key was used for another request";
+        return err == TL_EBUDGET && f->refused ? f->refused : tl_err_text(err);
+    return f->flew ? "the canvas changes all the time" : "this Idempotency-Key was used for another request";
 }
 
 /* Answers all who wait, and forgets the flight. */
@@ -125,9 +139,9 @@ static void settle(struct flight *f, int err)
     pthread_mutex_unlock(&idem->lock);
     for (struct waiting *w = f->waiting, *next; w; w = next) {
         next = w->next;
-        if (err < 0)
+        if (err < 0 && !handle_again(f, w->req, err))
             tl_reply_err(w->req, err, "%s", refusal(f, err));
-        else
+        else if (!err)
             f->reply(w->req, &f->run);
         tl_req_unref(w->req);
         free(w);
@@ -236,7 +250,7 @@ static void start(struct flight *f)
 {
     f->flew = true;
     struct tl_run_req run = {.org = f->org, .sub = f->sub, .kind = f->kind, .doc = f->doc, .plan = f->plan, .meta = f->meta,
-                             .graph = f->graph, .graph_len = f->graph_len};
+                             .graph = f->graph, .graph_len = f->graph_len, .priority = f->priority, .budget = f->budget};
     int err = tl_run_start(f->srv->conf.exec, &run, started, f);
     if (err < 0)
         settle(f, err);
@@ -278,7 +292,9 @@ static int find_run(struct flight *f)
 static void begin(struct flight *f)
 {
     int err = tl_db_read(f->srv->conf.db, read_entry, f);
-    if (err == TL_ENOTFOUND) {
+    if (err == TL_ENOTFOUND && f->refused) {
+        settle(f, TL_EBUDGET);
+    } else if (err == TL_ENOTFOUND) {
         f->reserved_ms = f->now_ms;
         if ((err = tl_db_submit(f->srv->conf.db, write_entry, f, reserved)) < 0)
             settle(f, err);
@@ -287,7 +303,10 @@ static void begin(struct flight *f)
     } else if (f->started || (err = find_run(f)) == 0) {
         settle(f, 0);
     } else if (err == TL_ENOTFOUND) {
-        start(f);
+        if (f->refused)
+            settle(f, TL_EBUDGET);
+        else
+            start(f);
     } else {
         settle(f, err);
     }
@@ -327,11 +346,12 @@ void tl_idem_start_run(struct tl_req *req, const struct tl_idem_run *run, void (
 {
     struct flight *f = tl_calloc(1, sizeof(*f));
     struct waiting *w = tl_calloc(1, sizeof(*w));
-    char *graph = run->graph ? tl_strndup(run->graph, run->graph_len) : NULL;
-    if (!f || !w || (run->graph && !graph)) {
+    char *graph = run->graph ? tl_strndup(run->graph, run->graph_len) : NULL, *refused = tl_strdup(run->refusal);
+    if (!f || !w || (run->graph && !graph) || (run->refusal && !refused)) {
         free(f);
         free(w);
         free(graph);
+        free(refused);
         tl_reply_err(req, TL_ENOMEM, NULL);
         return;
     }
@@ -344,12 +364,18 @@ void tl_idem_start_run(struct tl_req *req, const struct tl_idem_run *run, void (
     f->plan = tl_plan_ref(run->plan);
     f->graph = graph;
     f->graph_len = run->graph_len;
+    f->priority = run->priority;
+    f->budget = run->budget;
+    f->refused = refused;
     f->reply = reply;
     f->now_ms = tl_now_ms();
     memcpy(f->org, req->claims.org, sizeof(f->org));
     memcpy(f->sub, req->claims.sub, sizeof(f->sub));
     if (!req->head.idempotency_key) {
-        start(f);
+        if (refused)
+            settle(f, TL_EBUDGET);
+        else
+            start(f);
         return;
     }
     set_key(f, req);

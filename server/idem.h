@@ -21,6 +21,9 @@ struct tl_idem_run {
     struct tl_plan *plan;
     const char *graph; /* as in struct tl_run_req; a piece of the request's body, or copied */
     size_t graph_len;
+    int priority; /* as in struct tl_run_req */
+    struct tl_budget budget;
+    const char *refusal; /* why a new run must not start (TL_EBUDGET): one that the key has already is answered all the same. NULL: it may */
 };
 /* Starts the run and calls reply(req, run) when it exists, or when it existed already; on another thread. Errors are answered, TL_ECONFLICT where the key
  * was used for another request. Pool thread. */

@@ -9,6 +9,7 @@
 #include "server/idem.h"
 #include "server/page.h"
 #include "server/routes.h"
+#include "server/run_options.h"
 #include "server/runview.h"
 #include "server/wait.h"
 
@@ -293,30 +294,41 @@ static void reply_end(struct tl_req *req, const struct tl_id *run)
     tl_wait_run(req, run, tl_runview_reply_end);
 }
 
+static void start_planned(struct tl_req *req, const struct tl_run_options *options, struct tl_idem_run *run)
+{
+    TL_AUTO_FREE char *refusal = NULL;
+    int err = tl_run_options_apply(req, options, run, &refusal);
+    if (err < 0)
+        tl_reply_err(req, err, NULL);
+    else
+        tl_idem_start_run(req, run, options->wait ? reply_end : tl_run_reply_queued);
+}
+
 /* A run of the graph that hash names; text NULL: the store has it. canvas NULL: of no canvas. */
 static void start(struct tl_req *req, const uint8_t *hash, struct tl_jtext text, const char *canvas, const json_t *body, struct tl_diag *diag)
 {
     const struct tl_server *srv = req->srv;
-    const json_t *async = json_object_get(body, "async_mode");
-    TL_AUTO_JSON json_t *doc = tl_cap_named_doc(hash, json_object_get(body, "targets"), req->admin), *meta = json_object();
+    json_t *targets = json_object_get(body, "targets");
+    TL_AUTO_JSON json_t *doc = tl_cap_named_doc(hash, targets, req->admin), *meta = json_object();
     struct tl_plan *plan = NULL;
+    struct tl_run_options options;
+    tl_run_options_read(body, &options, diag);
     size_t before = diag->count;
+    bool form = before == 0 && (!targets || json_is_array(targets)); /* what is wrong is wrong with the graph */
     int err = doc && meta && (!canvas || json_object_set_new(meta, "canvas_id", json_string(canvas)) == 0) ? 0 : TL_ENOMEM;
     if (!err)
         err = tl_cap_plan_named(srv->conf.services, req->claims.org, doc, text.s, text.len, &plan, diag);
     if (below_graph(diag, before, true) < 0)
         err = TL_ENOMEM;
-    if (async && !json_is_boolean(async))
-        tl_diag_add(diag, NULL, NULL, "$.async_mode", "must be true or false");
     if (!err && tl_diag_any(diag))
         err = TL_EINVAL;
-    if (err < 0)
+    if (options.dry && form && (!err || err == TL_EINVAL))
+        tl_run_options_reply_dry(req, &options, plan, diag);
+    else if (err < 0)
         tl_reply_diag(req, err, diag);
     else
-        tl_idem_start_run(req,
-                          &(struct tl_idem_run){.kind = TL_KIND_CANVAS, .doc = doc, .meta = meta, .plan = plan, .graph = text.s,
-                                                .graph_len = text.len},
-                          json_is_false(async) ? reply_end : tl_run_reply_queued);
+        start_planned(req, &options,
+                      &(struct tl_idem_run){.kind = TL_KIND_CANVAS, .doc = doc, .meta = meta, .plan = plan, .graph = text.s, .graph_len = text.len});
     tl_plan_unref(plan);
 }
 
@@ -330,7 +342,7 @@ static bool refuse_key(struct tl_req *req)
 
 static void run(struct tl_req *req)
 {
-    static const char *const keys[] = {"targets", "async_mode", NULL};
+    static const char *const keys[] = {TL_RUN_OPTION_KEYS, NULL};
     struct tl_diag diag TL_CLEANUP(tl_diag_clear) = {0};
     TL_AUTO_JSON json_t *body = NULL;
     TL_AUTO_FREE char *text = NULL;
@@ -353,7 +365,7 @@ static void run(struct tl_req *req)
 
 static void run_graph(struct tl_req *req)
 {
-    static const char *const keys[] = {"targets", "async_mode", NULL};
+    static const char *const keys[] = {TL_RUN_OPTION_KEYS, NULL};
     struct tl_diag diag TL_CLEANUP(tl_diag_clear) = {0};
     TL_AUTO_JSON json_t *body = NULL;
     struct tl_jtext graph;

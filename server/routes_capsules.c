@@ -149,11 +149,6 @@ static void reply_wait(struct tl_req *req, const struct tl_id *run)
     tl_wait_run(req, run, tl_runview_reply_call);
 }
 
-static void reply_async(struct tl_req *req, const struct tl_id *run)
-{
-    tl_runview_reply_call(req, run, 202);
-}
-
 static void call(struct tl_req *req)
 {
     struct tl_diag diag TL_CLEANUP(tl_diag_clear) = {0};
@@ -178,7 +173,7 @@ static void call(struct tl_req *req)
         tl_reply_diag(req, err, &diag);
     else
         tl_idem_start_run(req, &(struct tl_idem_run){.kind = TL_KIND_CAPSULE, .doc = doc, .meta = meta, .plan = plan},
-                          tl_json_bool(body, "async_mode", false) ? reply_async : reply_wait);
+                          tl_json_bool(body, "async_mode", false) ? tl_runview_reply_begun : reply_wait);
     tl_plan_unref(plan);
 }
 

@@ -310,6 +310,16 @@ void tl_runview_reply_call(struct tl_req *req, const struct tl_id *run, int pend
         tl_reply_json(req, pending, call_view(record));
 }
 
+void tl_runview_reply_begun(struct tl_req *req, const struct tl_id *run)
+{
+    TL_AUTO_JSON json_t *record = NULL;
+    int err = call_record(req->srv, req->claims.org, run, &record);
+    if (err < 0)
+        tl_reply_err(req, err, NULL);
+    else
+        tl_reply_json(req, 202, call_view(record));
+}
+
 /* Appends the payload of an event, as it is. */
 static int add_payload(void *arg, uint64_t seq, const char *json, size_t len)
 {

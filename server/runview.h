@@ -12,6 +12,8 @@ void tl_runview_reply_record(struct tl_req *req);
 /* Answers with a capsule call: 200 where the run has ended, pending where it goes on; 404 for an unknown run, a foreign one, and one that is no capsule
  * call. Any thread. */
 void tl_runview_reply_call(struct tl_req *req, const struct tl_id *run, int pending);
+/* Answers 202 with a capsule call that nobody waits for, even if it has ended meanwhile. Any thread. */
+void tl_runview_reply_begun(struct tl_req *req, const struct tl_id *run);
 /* Answers with how a run of any kind has ended, {"run_id","status","result"}: 200; or with {"run_id","status"}, pending, where it goes on. Any thread. */
 void tl_runview_reply_end(struct tl_req *req, const struct tl_id *run, int pending);
 /* Whether org's run is known and a capsule call. 0, TL_ENOTFOUND or another error. */

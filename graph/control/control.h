@@ -1,6 +1,6 @@
 /* The control nodes: ops that hold a graph of their own, choose a branch, or wait for a person. One file each, descriptor last. */
-#ifndef TL_GRAPH_CONTROL_H
-#define TL_GRAPH_CONTROL_H
+#ifndef TL_GRAPH_CONTROL_CONTROL_H
+#define TL_GRAPH_CONTROL_CONTROL_H
 
 #include "wire/op.h"
 

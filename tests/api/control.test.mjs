@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { after, before, test } from 'node:test';
-import { api, canvas, finished, problems, refused, setUp, start } from './lib.mjs';
+import { api, finished, problems, refused, setUp, start } from './lib.mjs';
 
 let t;
 before(async () => { t = await setUp('control'); });
@@ -148,16 +148,17 @@ test('a question that nobody answers expires', async () => {
   refused(await approve(run, { node: 'g', decision: 'approve', hash }), 409, 'EXPIRED');
 });
 
-test('a question outlives the server', async () => {
-  const { id } = await canvas(t, gate({ prompt: 'still there?' }));
-  const run = (await api(t, 'member', 'POST', `/api/v1/canvases/${id}/runs`, {})).body.run_id;
-  const before = await waiting(run, 'g');
-  await t.restart();
-  const asked = await waiting(run, 'g');
-  assert.deepEqual(asked, before);
-  assert.equal((await approve(run, { node: 'g', decision: 'approve', hash: asked.hash })).status, 200);
-  assert.equal((await finished(t, run)).result.outputs.next.value, 8);
-});
+for (const signal of ['SIGTERM', 'SIGKILL'])
+  test(`a question outlives a server that is ended by ${signal}`, async () => {
+    const run = await start(t, gate({ prompt: 'still there?' }));
+    const before = await waiting(run, 'g');
+    await t.server.kill(signal);
+    await t.restart();
+    const asked = await waiting(run, 'g');
+    assert.deepEqual(asked, before);
+    assert.equal((await approve(run, { node: 'g', decision: 'approve', hash: asked.hash })).status, 200);
+    assert.equal((await finished(t, run)).result.outputs.next.value, 8);
+  });
 
 test('the graphs in docs/control-nodes.md do what it says of them', async () => {
   const text = fs.readFileSync(new URL('../../docs/control-nodes.md', import.meta.url), 'utf8');

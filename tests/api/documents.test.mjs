@@ -73,6 +73,20 @@ test('a run outlives its canvas', async () => {
   refused(await api(t, 'member', 'POST', `/api/v1/canvases/${made.id}/runs`, {}), 404, 'NOT_FOUND');
 });
 
+test('who saves a canvas does not disturb who runs it', async () => {
+  const graph = (n) => ({ nodes: [{ id: 'a', type: 'input.number', data: { params: { value: n } } }], edges: [] });
+  const { id } = await canvas(t, graph(0));
+  await Promise.all(counting(1, 8).map(async (who) => {
+    for (let i = 0; i < 12; i++) {
+      const saves = who > 6;
+      const answer = saves ? await api(t, 'member', 'PUT', `/api/v1/canvases/${id}`, { graph: graph(100 * who + i) })
+        : await api(t, 'member', 'POST', `/api/v1/canvases/${id}/runs`, { async_mode: false }, i % 2 ? { 'idempotency-key': `${who}-${i}` } : {});
+      assert.equal(answer.status, 200, answer.text);
+      if (!saves) assert.equal(answer.body.status, 'done');
+    }
+  }));
+});
+
 test('the store checks well afterwards', async () => {
   await t.server.stop();
   const checked = talos(['check', '--deep', '--data', t.data]);

@@ -117,8 +117,10 @@ static enum resolved assume(struct simrun *run, int i)
         return R_UNKNOWN;
     s->outcome = O_DONE;
     s->assumed = true;
-    if (known && ((k->sig && k->committed) || !s->maybe))
-        set_value(s, n, graph_eval(n, in, count));
+    s->either = known && s->maybe && s->fell_back && !s->surely;
+    s->other = graph_eval(n, in, count);
+    if (known && !(s->maybe && s->fell_back))
+        set_value(s, n, s->other);
     return R_DONE;
 }
 
@@ -199,6 +201,15 @@ struct simrun *check_run_of(struct tl_op_ctx *ctx)
     return starting;
 }
 
+/* A fallback of an earlier life, or what another run has come to: which of them was kept shows when it is used. */
+static void settle(struct simrun *run, int i, double got)
+{
+    struct nstate *s = &run->node[i];
+    if (s->assumed && s->either && got == s->other)
+        set_value(s, &run->graph->node[i], got);
+    s->either = false;
+}
+
 static void check_inputs(struct simrun *run, int i, double in[INS][SOURCES], const int count[INS])
 {
     const struct gnode *n = &run->graph->node[i];
@@ -213,6 +224,8 @@ static void check_inputs(struct simrun *run, int i, double in[INS][SOURCES], con
             if (r == R_FAILED || r == R_SKIP_FAIL)
                 sim_fail("run %d: %s runs though %s failed or was skipped", run->index, n->id,
                          run->graph->node[from].id);
+            if (k < count[p])
+                settle(run, from, in[p][k]);
             run->node[from].assumed = false;
         }
     if (resolve(run, i) == R_SKIP_BRANCH)
@@ -444,6 +457,7 @@ static void on_partial(struct simrun *run, const json_t *payload)
             sim_fail("run %d: the outputs of %s are told twice", run->index, n->id);
         if (resolve(run, i) != R_DONE)
             sim_fail("run %d: outputs of %s, which is not done", run->index, n->id);
+        settle(run, i, json_number_value(json_object_get(outputs, kind_out(n->kind, 0))));
         s->assumed = false;
         size_t want = 0;
         for (int o = 0; o < kind_outs(n->kind); o++) {
@@ -624,8 +638,12 @@ void check_crash(void)
             struct nstate *s = &run->node[i];
             if (s->alive)
                 sim_fail("run %d: %s still runs though the executor is gone", run->index, run->graph->node[i].id);
-            if (!s->committed && !s->assumed)
-                s->maybe |= s->outcome == O_DONE || s->outcome == O_FALLBACK; /* it may have been kept all the same */
+            /* Results are kept in the commit that tells of them; those of a run that is stopped, and when the executor closes, are not told. */
+            if (!s->committed && !s->assumed && (!w.crashed || run->failing || run->cancel_us)) {
+                s->fell_back = s->outcome == O_FALLBACK;
+                s->maybe |= s->outcome == O_DONE || s->fell_back;
+                s->surely = !w.crashed;
+            }
             if (!s->committed)
                 s->outcome = O_NONE;
             s->assumed = false;

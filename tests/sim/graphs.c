@@ -23,7 +23,7 @@ static const struct {
     [K_MERGE] = {"sim.merge", true, 6},    [K_ROUTE] = {"sim.route", true, 4},    [K_SLOW] = {"sim.slow", true, 6},
     [K_CHANCE] = {"sim.chance", false, 2}, [K_MEDIA] = {"sim.media", true, 6},    [K_NET] = {"sim.net", false, 6},
     [K_ALARM] = {"sim.alarm", true, 2},    [K_EFFECT] = {"sim.effect", false, 6}, [K_ASK] = {"sim.ask", false, 2},
-    [K_LONG] = {"sim.long", false, 1},     [K_GROUP] = {"subgraph", false, 3},
+    [K_LONG] = {"sim.long", false, 1},     [K_GROUP] = {"subgraph", false, 8},
 };
 
 enum { BODY_MAX = 4, ITEMS_MAX = 4 };

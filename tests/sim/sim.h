@@ -103,6 +103,9 @@ struct nstate {
     bool committed;        /* its outputs are in a published event */
     bool assumed;          /* its outcome is: by a kept result */
     bool maybe;            /* its outputs of an earlier life may have been kept */
+    bool either;           /* they, or other */
+    double other;
+    bool fell_back, surely; /* with maybe: they were its policy's; it is sure that they were kept */
     bool has[2];
     bool unsure;    /* its outcome is not known: a person is asked */
     uint8_t answer; /* enum answer: that a person gave and a crash may have kept from having its effect */

@@ -161,6 +161,31 @@ static void a_repeated_run_appends_nothing_twice(void **state)
     assert_int_equal(sx_rows("acme"), 1);
 }
 
+static char kinds[1024];
+static int see_kind(void *arg, struct tl_bytes key, struct tl_bytes value)
+{
+    size_t n = strlen(kinds);
+    (void)arg, (void)value;
+    snprintf(kinds + n, sizeof(kinds) - n, "%.*s %.*s\n", (int)strlen(key.data), (const char *)key.data,
+             (int)(key.len - strlen(key.data) - 1), (const char *)key.data + strlen(key.data) + 1);
+    return 0;
+}
+static int see_history(struct tl_txn *txn, void *arg)
+{
+    kinds[0] = '\0';
+    return tl_txn_scan(txn, &(struct tl_scan){.table = TL_TBL_HISTORY}, see_kind, arg);
+}
+
+/* What nodes took is counted of the capsule, and of nothing inside it. */
+static void history_is_of_the_capsule_as_a_whole(void **state)
+{
+    (void)state;
+    seal_echo("talos");
+    TL_AUTO_JSON json_t *a = sx_call("acme", CALL(",\"inputs\":{\"text\":\"rain\"}"), NULL);
+    assert_int_equal(tl_db_read(keys_db, see_history, NULL), 0);
+    assert_string_equal(kinds, "acme test.echo@1.0.0\n");
+}
+
 static int problems(const char *org, const char *body_text, bool admin, struct tl_diag *diag)
 {
     TL_AUTO_JSON json_t *body = NULL, *doc = NULL, *meta = NULL;
@@ -612,6 +637,7 @@ int main(void)
         T(the_same_result_is_one_row),
         T(capsules_do_not_share_results),
         T(a_repeated_run_appends_nothing_twice),
+        T(history_is_of_the_capsule_as_a_whole),
         T(admin_parameters_do_not_exist_for_others),
         T(unknown_and_foreign_capsules_are_the_same),
         T(a_damaged_capsule_fails_with_its_one_error),
