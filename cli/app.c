@@ -171,35 +171,41 @@ static int open_services(struct tl_app *app, struct tl_diag *diag, const char **
     if (err < 0)
         return err;
     *ret_what = "the executor cannot be started";
-    const struct tl_exec_conf exec = {.db = app->db,
+    struct tl_exec_conf exec = {.db = app->db,
                                       .services = &app->services,
                                       .replan = replan,
                                       .cache_key = cache_key,
-                                      .cache_max = app->cache_max,
+                                      .cache_max = app->conf.cache_max,
                                       .step_id = step_id,
                                       .step_seal = step_seal,
                                       .step_open = step_open,
                                       .complete = complete,
                                       .notify = notify,
                                       .arg = app};
-    return tl_exec_new(&exec, &app->exec);
+    memcpy(exec.places, app->conf.places, sizeof(exec.places));
+    /* A node that computes needs a thread of its own. */
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    if (cores < 1 || exec.places[TL_CLASS_CPU] > (unsigned)cores)
+        exec.threads = exec.places[TL_CLASS_CPU];
+    err = tl_exec_new(&exec, &app->exec);
+    return err ? err : tl_retain_new(app->exec, app->conf.keep_ms, &app->retain);
 }
 
-static int take_cache_max(struct tl_app *app, uint64_t cache_max)
+static int take_conf(struct tl_app *app, const struct tl_app_conf *conf)
 {
-    const char *text = getenv("TALOS_CACHE_MAX");
-    app->cache_max = cache_max;
-    if (cache_max || !text || !*text || tl_cli_bytes(text, &app->cache_max))
+    const char *bytes = getenv("TALOS_CACHE_MAX");
+    app->conf = *conf;
+    if (app->conf.cache_max || !bytes || !*bytes || tl_cli_bytes(bytes, &app->conf.cache_max))
         return 0;
-    tl_cli_say("TALOS_CACHE_MAX takes bytes such as 512M or 2G, not '%s'", text);
+    tl_cli_say("TALOS_CACHE_MAX takes bytes such as 512M or 2G, not '%s'", bytes);
     return TL_EINVAL;
 }
 
-int tl_app_open(struct tl_app *app, const char *dir, uint64_t cache_max)
+int tl_app_open(struct tl_app *app, const char *dir, const struct tl_app_conf *conf)
 {
     int err = take_dir(app, dir);
     if (!err)
-        err = take_cache_max(app, cache_max);
+        err = take_conf(app, conf);
     if (err < 0) {
         tl_app_close(app);
         return err;
@@ -260,6 +266,7 @@ void tl_app_close(struct tl_app *app)
 {
     if (!app)
         return;
+    tl_retain_free(app->retain);
     tl_exec_free(app->exec); /* first: no op and no run is at work afterwards */
     struct tl_server *server = atomic_exchange(&app->server, NULL);
     if (server && app->db)

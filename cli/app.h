@@ -5,10 +5,18 @@
 
 #include "capsules/keyring.h"
 #include "catalog/catalog.h"
+#include "graph/retain.h"
 #include "graph/run.h"
 #include "jobs/jobs.h"
 #include "net/net.h"
 #include "server/server.h"
+
+/* What the operator may choose; zeroed: the environment's choice, else what is usual. */
+struct tl_app_conf {
+    uint64_t cache_max;              /* bytes of results kept on disk; else $TALOS_CACHE_MAX, 1 GiB */
+    unsigned places[TL_CLASS_COUNT]; /* nodes of each class at work at once */
+    int64_t keep_ms;                 /* journals of runs that ended longer ago are cut; 0: none is */
+};
 
 struct tl_app {
     char *data_dir;
@@ -20,7 +28,8 @@ struct tl_app {
     struct tl_services services;
     struct tl_catalog *catalog;
     struct tl_exec *exec;
-    uint64_t cache_max; /* bytes of results kept on disk; 0: the executor's default */
+    struct tl_retain *retain;
+    struct tl_app_conf conf;
     _Atomic(struct tl_server *) server; /* NULL where there is none */
     /* Told of every event after its commit, besides the server; set before a run is started. On the writer thread: must be short. */
     void (*notify)(void *arg, const struct tl_id *run, uint64_t seq, bool ended);
@@ -28,8 +37,8 @@ struct tl_app {
 };
 
 /* Opens all but the server and takes the data directory for this process; makes what a first start needs. dir as given on the command line, or NULL for the
- * default; cache_max bytes of results are kept on disk, 0: $TALOS_CACHE_MAX, else 1 GiB. Says what failed on standard error. Returns 0 or an error; app is then empty. */
-int tl_app_open(struct tl_app *app, const char *dir, uint64_t cache_max);
+ * default. conf is copied. Says what failed on standard error. Returns 0 or an error; app is then empty. */
+int tl_app_open(struct tl_app *app, const char *dir, const struct tl_app_conf *conf);
 /* Binds the server and takes up the runs that a crash or an end left. */
 int tl_app_listen(struct tl_app *app, const char *host, int port, const char *web_dir);
 void tl_app_close(struct tl_app *app); /* an empty one is accepted */

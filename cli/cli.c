@@ -5,6 +5,7 @@
 #include "base/str.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -144,6 +145,18 @@ bool tl_cli_bytes(const char *text, uint64_t *ret)
     if (errno || text[0] < '0' || text[0] > '9' || (*end && !unit) || !v || v > ((uint64_t)INT64_MAX >> shift))
         return false;
     *ret = (uint64_t)v << shift;
+    return true;
+}
+
+bool tl_cli_days(const char *text, int64_t *ret_ms)
+{
+    char *end;
+    errno = 0;
+    double days = strtod(text, &end), ms = ceil(days * 86400000);
+    /* Nothing but a decimal number: strtod takes more. */
+    if (errno || !*text || *end || strspn(text, "0123456789.") != strlen(text) || days > 36500)
+        return false;
+    *ret_ms = (int64_t)ms;
     return true;
 }
 

@@ -55,6 +55,8 @@ bool tl_cli_number(const char *text, long low, long high, long *ret);
 const char *tl_cli_local(const json_t *text);
 /* Bytes from "65536", "512K", "64M", "2G", "1T", at least one. */
 bool tl_cli_bytes(const char *text, uint64_t *ret);
+/* Days from "30", "0.5", "0", as milliseconds: 0 for 0, else at least one. */
+bool tl_cli_days(const char *text, int64_t *ret_ms);
 /* Seconds from "90", "90s", "15m", "2h", "7d". */
 bool tl_cli_seconds(const char *text, long *ret);
 

@@ -19,7 +19,7 @@ struct options {
     const char *data, *web;
     char *host;
     int port;
-    uint64_t cache_max;
+    struct tl_app_conf conf;
 };
 
 /* "HOST:PORT", "[::1]:PORT", ":PORT" or "PORT". */
@@ -43,37 +43,79 @@ static bool parse_listen(const char *text, struct options *o)
     return o->host != NULL;
 }
 
+static bool parse_places(const char *text, unsigned *ret)
+{
+    long n;
+    bool ok = tl_cli_number(text, 1, 1024, &n);
+    if (ok)
+        *ret = (unsigned)n;
+    return ok;
+}
+
+/* NULL, or what the option takes. */
+static const char *parse_conf(int c, const char *text, struct tl_app_conf *conf)
+{
+    switch (c) {
+    case 'c':
+        return tl_cli_bytes(text, &conf->cache_max) ? NULL : "--cache-max takes bytes such as 512M or 2G";
+    case 'r':
+        return tl_cli_days(text, &conf->keep_ms) ? NULL : "--retention takes days such as 30 or 0.5";
+    case 'C':
+        return parse_places(text, &conf->places[TL_CLASS_CPU]) ? NULL : "--cpu takes a number from 1 to 1024";
+    case 'M':
+        return parse_places(text, &conf->places[TL_CLASS_MEDIA]) ? NULL : "--media takes a number from 1 to 1024";
+    case 'N':
+        return parse_places(text, &conf->places[TL_CLASS_NET]) ? NULL : "--net takes a number from 1 to 1024";
+    default:
+        return "that option is not known or lacks its value";
+    }
+}
+
+/* --retention counts, also 0; else the environment. */
+static int parse_retention_env(struct options *o, bool given)
+{
+    const char *text = getenv("TALOS_RETENTION");
+    if (given || !text || !*text || tl_cli_days(text, &o->conf.keep_ms))
+        return 0;
+    tl_cli_say("TALOS_RETENTION takes days such as 30 or 0.5, not '%s'", text);
+    return TL_EXIT_USAGE;
+}
+
 static int parse(const struct tl_cmd *cmd, int argc, char **argv, struct options *o)
 {
     static const struct option longs[] = {{"data", required_argument, NULL, 'd'},
                                           {"listen", required_argument, NULL, 'l'},
                                           {"web", required_argument, NULL, 'w'},
                                           {"cache-max", required_argument, NULL, 'c'},
+                                          {"retention", required_argument, NULL, 'r'},
+                                          {"cpu", required_argument, NULL, 'C'},
+                                          {"media", required_argument, NULL, 'M'},
+                                          {"net", required_argument, NULL, 'N'},
                                           {"help", no_argument, NULL, 'h'},
                                           {0}};
+    bool retention = false;
     for (int c; (c = getopt_long(argc, argv, "h", longs, NULL)) != -1;) {
+        const char *wrong;
         if (c == 'h') {
             fputs(cmd->help, stdout);
             return TL_EXIT_OK;
         }
+        retention |= c == 'r';
         if (c == 'd')
             o->data = optarg;
         else if (c == 'w')
             o->web = optarg;
-        else if (c == 'c' && !tl_cli_bytes(optarg, &o->cache_max))
-            return tl_cli_usage(cmd, "--cache-max takes bytes such as 512M or 2G, not '%s'", optarg);
-        else if (c == 'c')
-            continue;
-        else if (c != 'l')
-            return tl_cli_usage(cmd, "that option is not known or lacks its value");
-        else if (!parse_listen(optarg, o))
+        else if (c == 'l' && !parse_listen(optarg, o))
             return tl_cli_usage(cmd, "--listen takes HOST:PORT, not '%s'", optarg);
+        else if (c != 'l' && (wrong = parse_conf(c, optarg, &o->conf)))
+            return c == '?' ? tl_cli_usage(cmd, "%s", wrong) : tl_cli_usage(cmd, "%s, not '%s'", wrong, optarg);
     }
     if (optind < argc)
         return tl_cli_usage(cmd, "serve takes no '%s'", argv[optind]);
     if (!o->host && !parse_listen("127.0.0.1:8484", o))
         return TL_EXIT_INTERNAL;
-    return -1;
+    int status = parse_retention_env(o, retention);
+    return status ? status : -1;
 }
 
 /* Many clients are many descriptors. */
@@ -133,7 +175,7 @@ static int serve(const struct options *o)
     struct tl_app app;
     if (tl_cli_wait_init(&stopper.wait) < 0)
         return tl_cli_fail(TL_EIO, "signals cannot be waited for");
-    int err = tl_app_open(&app, o->data, o->cache_max);
+    int err = tl_app_open(&app, o->data, &o->conf);
     if (!err)
         err = tl_app_listen(&app, o->host, o->port, o->web);
     pthread_t thread;
@@ -174,7 +216,8 @@ const struct tl_cmd tl_cmd_serve = {
     .name = "serve",
     .summary = "serve the canvas API and the browser",
     .help =
-        "Usage: talos serve [--data DIR] [--listen HOST:PORT] [--web DIR] [--cache-max BYTES]\n\n"
+        "Usage: talos serve [--data DIR] [--listen HOST:PORT] [--web DIR] [--cache-max BYTES] [--retention DAYS]\n"
+        "                   [--cpu N] [--media N] [--net N]\n\n"
         "Serves until Ctrl-C or SIGTERM. Prints the address and an address to log in with a browser, good for once.\n"
         "Runs that had not ended when talos last did are gone on with. The log is JSON lines on standard error.\n\n"
         "  --data DIR          where everything is kept; made if absent; may hold other files\n"
@@ -182,7 +225,12 @@ const struct tl_cmd tl_cmd_serve = {
         "  --listen HOST:PORT  default 127.0.0.1:8484; port 0 takes any free one\n"
         "  --web DIR           the files of the browser's canvas\n"
         "  --cache-max BYTES   of results kept for later runs, the least recently used out first; 512M, 2G …\n"
-        "                      (default: $TALOS_CACHE_MAX, else 1G)\n\n"
+        "                      (default: $TALOS_CACHE_MAX, else 1G)\n"
+        "  --retention DAYS    cuts the journals of runs that ended longer ago down to their state and ending; 30, 0.5 …\n"
+        "                      (default: $TALOS_RETENTION, else 0: everything is kept)\n"
+        "  --cpu N, --media N, --net N\n"
+        "                      so many nodes at work at once that compute, that read films, that wait for the network\n"
+        "                      (default: one per core, 2, 64)\n\n"
         "Environment: TALOS_WORKER (the talos-worker program; default: beside talos), TALOS_LOG=debug (requests that only read\n"
         "are logged too), ALLOW_INPUT_FALLBACKS=true (a "
         "capsule's\n"

@@ -183,7 +183,7 @@ int tl_cli_door_local(const char *dir, struct tl_cli_wait *wait, struct tl_cli_d
     struct local *l = tl_calloc(1, sizeof(*l));
     if (!l)
         return TL_ENOMEM;
-    int err = tl_app_open(&l->app, dir, 0);
+    int err = tl_app_open(&l->app, dir, &(struct tl_app_conf){0});
     if (err < 0) {
         free(l);
         return err;

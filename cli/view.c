@@ -132,6 +132,20 @@ static void progress(struct tl_cli_view *view, const json_t *payload)
         node_state(view, item);
 }
 
+/* What came before was cut off: the state there was then. */
+static void reset(struct tl_cli_view *view, const json_t *payload)
+{
+    const char *id;
+    json_t *state;
+    view->status = TL_VIEW_RUNNING;
+    view->percent = tl_json_num(payload, "progress", view->percent);
+    json_object_foreach(json_object_get(payload, "nodes"), id, state) {
+        TL_AUTO_JSON json_t *named = json_copy(state);
+        json_object_set_new(named, "id", json_string(id));
+        node_state(view, named);
+    }
+}
+
 static void results(struct tl_cli_view *view, const json_t *payload)
 {
     size_t i;
@@ -179,6 +193,8 @@ void tl_cli_view_event(struct tl_cli_view *view, const json_t *event)
         view->status = TL_VIEW_RUNNING;
     else if (!strcmp(type, "run.progress"))
         progress(view, payload);
+    else if (!strcmp(type, "run.reset"))
+        reset(view, payload);
     else if (!strcmp(type, "run.partial"))
         results(view, payload);
     else if (!strcmp(type, "run.completed"))

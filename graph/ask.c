@@ -76,6 +76,7 @@ static bool unlist(struct question *q)
         at = &(*at)->next;
     *at = q->next;
     q->listed = false;
+    tl_count(&q->asks->exec->counted.waiting, UINT64_MAX); /* one less */
     q->refs--; /* the caller has one of its own */
     return true;
 }
@@ -299,6 +300,7 @@ static bool enlist(struct question *q)
     struct tl_op_ctx *ctx = q->ctx;
     pthread_mutex_lock(&q->asks->lock);
     q->listed = q->busy = true;
+    tl_count(&q->asks->exec->counted.waiting, 1);
     q->refs++;
     q->next = *bucket(q->asks, q->key);
     *bucket(q->asks, q->key) = q;

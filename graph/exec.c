@@ -41,11 +41,18 @@ uint32_t tl_exec_random32(const struct tl_exec *exec)
     return v;
 }
 
-struct tl_id tl_exec_new_id(const struct tl_exec *exec)
+struct tl_id tl_exec_new_id(struct tl_exec *exec)
 {
     struct tl_id id;
     random_bytes(exec, id.b, sizeof(id.b));
-    return tl_id_make(id.b, tl_exec_wall_ms(exec));
+    pthread_mutex_lock(&exec->lock);
+    int64_t ms = tl_exec_wall_ms(exec);
+    exec->id_count = ms == exec->id_ms ? exec->id_count + 1 : (id.b[6] << 8 | id.b[7]) & 0x7ff;
+    exec->id_ms = ms;
+    id.b[6] = (uint8_t)(exec->id_count >> 8);
+    id.b[7] = (uint8_t)exec->id_count;
+    pthread_mutex_unlock(&exec->lock);
+    return tl_id_make(id.b, ms);
 }
 
 /* ---- posted functions ---- */
@@ -411,6 +418,29 @@ void tl_exec_commits(struct tl_exec *exec, int more)
     pthread_mutex_unlock(&exec->lock);
 }
 
+static uint64_t counted(const _Atomic uint64_t *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+void tl_exec_figures(struct tl_exec *exec, struct tl_exec_figures *ret)
+{
+    const struct tl_counters *c = &exec->counted;
+    uint64_t done = counted(&c->done), hits = counted(&c->hits);
+    *ret = (struct tl_exec_figures){.hits = hits,
+                                    .misses = counted(&c->misses),
+                                    .done = done > hits ? done - hits : 0,
+                                    .cached = hits,
+                                    .failed = counted(&c->failed),
+                                    .retries = counted(&c->retries),
+                                    .lost_workers = counted(&c->lost_workers),
+                                    .waiting = counted(&c->waiting)};
+    pthread_mutex_lock(&exec->lock);
+    memcpy(ret->busy, exec->busy, sizeof(ret->busy));
+    memcpy(ret->places, exec->conf.places, sizeof(ret->places));
+    pthread_mutex_unlock(&exec->lock);
+}
+
 /* ---- beginning and end ---- */
 
 static int64_t clock_of(void *arg)
@@ -498,10 +528,14 @@ static int nothing(struct tl_txn *txn, void *arg)
 /* A manual executor does what there is to do, and lets the writer do what was submitted: a write that is waited for comes after all others. */
 static void work_off(struct tl_exec *exec)
 {
+    bool more;
     do {
         while (tl_exec_step(exec)) {
         }
-    } while (exec->ncommits && tl_db_update(exec->conf.db, nothing, NULL) == 0);
+        pthread_mutex_lock(&exec->lock);
+        more = exec->ncommits > 0;
+        pthread_mutex_unlock(&exec->lock);
+    } while (more && tl_db_update(exec->conf.db, nothing, NULL) == 0);
 }
 
 /* Waits until no run lives and no commit is under way; a manual executor works them off. */

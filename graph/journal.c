@@ -36,6 +36,7 @@ struct tl_journal {
     pthread_mutex_t lock; /* all below */
     uint64_t seq;         /* of the last event made */
     unsigned committing;
+    bool sent; /* its first commit is in the store's queue: others may follow */
     bool wants_flush, start_due, failed, flushing, scheduled; /* flushing: a task for it is queued */
     bool closed;                                   /* the terminal event has been made, or none will be */
     char *message;
@@ -77,6 +78,7 @@ int tl_journal_new(struct tl_run *run, uint64_t seq, bool started)
     j->seq = seq;
     j->start_due = !started;
     j->committing = !run->durable; /* its first commit */
+    j->sent = run->durable;
     j->last_progress_us = INT64_MIN / 2;
     j->last_commit_us = run->durable ? INT64_MIN / 2 : tl_exec_mono_us(run->exec);
     return 0;
@@ -345,7 +347,16 @@ static int put_batch(struct tl_txn *txn, void *arg)
     return !err && b->end ? put_end(txn, id) : err;
 }
 
+static void flush_now(struct tl_journal *j);
 static void flush_or_hand_on(struct tl_journal *j);
+
+/* Nothing more is written. j->lock held, and by the caller a reference to the run. */
+static void give_up(struct tl_journal *j)
+{
+    j->failed = true;
+    if (tl_timers_cancel(j->run->exec->timers, &j->timer))
+        tl_run_unref(j->run);
+}
 
 /* The common part of a commit that has come back; j->lock held, and let go on return. */
 static void came_back(struct tl_journal *j, int err)
@@ -353,7 +364,7 @@ static void came_back(struct tl_journal *j, int err)
     struct tl_run *run = j->run;
     j->committing--;
     if (err)
-        j->failed = true;
+        give_up(j);
     else if (j->wants_flush)
         flush_or_hand_on(j);
     bool drop = j->failed && j->end_status && !j->closed;
@@ -383,12 +394,21 @@ static void batch_done(void *arg, int err)
     free_batch(b);
 }
 
+void tl_journal_first_sent(struct tl_run *run)
+{
+    struct tl_journal *j = run->journal;
+    pthread_mutex_lock(&j->lock);
+    j->sent = true;
+    if (j->wants_flush && j->end_payload && j->committing == 1 && !j->failed)
+        flush_now(j);
+    pthread_mutex_unlock(&j->lock);
+}
+
 void tl_journal_first_done(struct tl_run *run, int err)
 {
     pthread_mutex_lock(&run->journal->lock);
     came_back(run->journal, err);
-    if (!err)
-        tl_run_durable(run);
+    tl_run_durable(run); /* where it failed the run has been stopped: what waited is let go of */
 }
 
 static const char *record_status(const struct tl_journal *j)
@@ -517,7 +537,7 @@ static void poke(struct tl_journal *j, bool now)
     int64_t due_us = j->last_commit_us + EVERY_US;
     if (!now && tl_exec_mono_us(j->run->exec) < due_us)
         flush_soon(j, due_us);
-    else if (j->committing > (j->end_payload && !j->run->durable) || j->flushing)
+    else if (!j->sent || j->committing > (j->end_payload && !j->run->durable) || j->flushing)
         j->wants_flush = true;
     else
         flush_now(j);

@@ -466,6 +466,7 @@ static void node_failed(struct tl_op_ctx *ctx, int err)
     tl_values_clear(ctx->outputs, ctx->def->nout);
     if (err == TL_EWORKER) {
         s->losses++; /* ends by the policy long before it overflows */
+        tl_count(&run->exec->counted.lost_workers, 1);
         s->attempts--;
     }
     enum tl_after after = tl_policy_after(policy, err, s->attempts, s->losses, tl_exec_random32(run->exec), &delay_ms);
@@ -473,9 +474,11 @@ static void node_failed(struct tl_op_ctx *ctx, int err)
         delay_ms = ctx->retry_after_ms;
     if (after == TL_AFTER_RETRY && try_again(ctx, err, message, delay_ms)) {
         tl_op_unmark(ctx);
+        tl_count(&run->exec->counted.retries, 1);
         return;
     }
     note(s, err, message);
+    tl_count(&run->exec->counted.failed, after != TL_AFTER_FALLBACK);
     if (after == TL_AFTER_FALLBACK) {
         fall_back(ctx, policy);
         return;
@@ -681,6 +684,7 @@ static void end_outermost(struct tl_run *run)
 void tl_run_end(struct tl_task *task)
 {
     struct tl_run *run = (struct tl_run *)((char *)task - offsetof(struct tl_run, end_task));
+    tl_count(&run->exec->counted.done, run->ndone);
     if (run->parent) {
         end_nested(run);
         tl_run_unref(run); /* the reference of tl_op_nest */

@@ -63,6 +63,16 @@ int tl_exec_post(struct tl_exec *exec, void (*fn)(void *arg), void *arg);
  * not serve. */
 int tl_exec_resume(struct tl_exec *exec, int *ret_failed);
 
+/* What the executor did since it was made, and what is at work now; any thread. Nodes of sealed graphs count like all others. */
+struct tl_exec_figures {
+    uint64_t hits, misses;                /* results looked for */
+    uint64_t done, cached, failed;        /* nodes that ended: done without the cached ones */
+    uint64_t retries, lost_workers;       /* attempts begun anew; processes that ended under a node */
+    uint64_t waiting;                     /* steps that wait for a person now */
+    unsigned busy[TL_CLASS_COUNT], places[TL_CLASS_COUNT];
+};
+void tl_exec_figures(struct tl_exec *exec, struct tl_exec_figures *ret);
+
 enum { TL_PRIORITY_LOW = -1, TL_PRIORITY_USUAL = 0, TL_PRIORITY_HIGH = 1 };
 /* What a run may use; 0: no bound. A run that goes beyond it fails with TL_EBUDGET. */
 struct tl_budget {

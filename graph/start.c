@@ -139,7 +139,8 @@ static int first_events(struct first *f, uint32_t nodes)
     return 0;
 }
 
-/* Its nodes begin while the first commit is under way; those that may reach outside wait for it. */
+/* Its nodes begin before the first commit is on its way, so that a run that only computes a little is in one commit from its first event to its last; those that
+ * may reach outside wait until it is on disk. */
 static int start_stored(struct first *f, const struct tl_run_req *req)
 {
     struct tl_exec *exec = f->exec;
@@ -155,12 +156,12 @@ static int start_stored(struct first *f, const struct tl_run_req *req)
         return TL_ENOMEM;
     tl_run_ref(run);
     tl_exec_add_live(exec, run);
+    tl_run_begin(run);
     err = tl_db_submit(exec->conf.db, put_first, f, first_done);
-    if (err) {
-        tl_exec_remove_live(exec, run);
-    } else {
-        tl_run_begin(run);
-    }
+    if (err)
+        tl_journal_first_done(run, err); /* as if it had come back: the run stops and is forgotten */
+    else
+        tl_journal_first_sent(run);
     tl_run_unref(run);
     return err;
 }

@@ -188,8 +188,18 @@ enum {
     TL_NET_PLACES = 64,
 };
 
+/* For tl_exec_figures. done: with the cached ones. */
+struct tl_counters {
+    _Atomic uint64_t hits, misses, done, failed, retries, lost_workers, waiting;
+};
+static inline void tl_count(_Atomic uint64_t *counter, uint64_t n)
+{
+    atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
 struct tl_exec {
     struct tl_exec_conf conf;
+    struct tl_counters counted;
     struct tl_results *results; /* NULL without a database */
     pthread_mutex_t lock;
     pthread_cond_t work, idle;
@@ -211,6 +221,8 @@ struct tl_exec {
     _Atomic size_t nested_nodes;
     size_t ncommits; /* commits under way that will come back here */
     struct tl_asks *asks;
+    int64_t id_ms; /* of the last id made */
+    unsigned id_count;
     struct tl_op_ctx *spare; /* of a manual executor */
 };
 
@@ -218,7 +230,7 @@ struct tl_exec {
 int64_t tl_exec_mono_us(const struct tl_exec *exec);
 int64_t tl_exec_wall_ms(const struct tl_exec *exec);
 uint32_t tl_exec_random32(const struct tl_exec *exec);
-struct tl_id tl_exec_new_id(const struct tl_exec *exec);
+struct tl_id tl_exec_new_id(struct tl_exec *exec); /* in the order in which they are made, also within a millisecond */
 void tl_exec_task(struct tl_exec *exec, struct tl_task *task);             /* ahead of nodes */
 void tl_exec_list(struct tl_run *run, enum tl_op_class cls);               /* the run has ready nodes: any lock of a run may be held */
 void tl_exec_leave_place(struct tl_run *run, enum tl_op_class cls, int64_t us); /* that a pending node held so long */
@@ -321,6 +333,7 @@ void tl_journal_started(struct tl_run *run);
 void tl_journal_go_on(struct tl_run *run, double percent, const char *message); /* before the run begins: where it stood, and what to say first, or NULL */
 void tl_journal_end(struct tl_run *run, const char *status, const struct tl_str *payload); /* the terminal event */
 void tl_journal_suspend(struct tl_run *run); /* keeps the results there are and makes no further event */
+void tl_journal_first_sent(struct tl_run *run);          /* the run's first commit waits in the store */
 void tl_journal_first_done(struct tl_run *run, int err); /* the run's first commit has come back */
 bool tl_journal_failed(struct tl_run *run);
 

@@ -10,7 +10,7 @@
  * the key's entry. */
 #define KEY_FIELD "request_key"
 
-enum { KEY_BYTES = 2 * TL_TOKEN_NAME + TL_IDEM_KEY_MAX + 2, FIND_PAGE = 100, FIND_PAGES = 20, SWEEP = 32, TRIES = 5 };
+enum { KEY_BYTES = 2 * TL_TOKEN_NAME + TL_IDEM_KEY_MAX + 2, FIND_PAGE = 100, FIND_PAGES = 20, SWEEP = 32 };
 
 struct waiting {
     struct tl_req *req; /* owned reference */
@@ -109,12 +109,12 @@ static void free_flight(struct flight *f)
     free(f);
 }
 
-/* The canvas has changed between being read and the run's first commit: the request is handled once more, with the canvas as it is now. */
+/* The canvas has changed between being read and the run's first commit: the request is handled once more. */
 static bool handle_again(const struct flight *f, struct tl_req *req, int err)
 {
-    if (err != TL_ECONFLICT || !f->flew || req->tries >= TRIES)
+    if (err != TL_ECONFLICT || !f->flew || req->again)
         return false;
-    req->tries++;
+    req->again = true;
     tl_server_handle(req);
     return true;
 }
@@ -123,7 +123,7 @@ static const char *refusal(const struct flight *f, int err)
 {
     if (err != TL_ECONFLICT)
         return err == TL_EBUDGET && f->refused ? f->refused : tl_err_text(err);
-    return f->flew ? "the canvas changes all the time" : "this Idempotency-Key was used for another request";
+    return f->flew ? "the canvas has changed meanwhile" : "this Idempotency-Key was used for another request";
 }
 
 /* Answers all who wait, and forgets the flight. */

@@ -82,7 +82,7 @@ struct tl_req {
     struct tl_seen *seen;              /* the connection's last token; NULL: none is kept. Service thread, until the request is admitted */
     bool admin;                        /* X-Admin-Mode, with the role for it */
     bool by_cookie;
-    unsigned tries; /* times that its handler was called again, as what it looked at had changed */
+    bool again; /* its handler was called a second time, as what it looked at had changed */
     char id[TL_REQ_ID_TEXT];
     char *body; /* owned, NUL-terminated; NULL where there is none */
     size_t body_len, body_cap;

@@ -340,6 +340,17 @@ static bool refuse_key(struct tl_req *req)
     return !ok;
 }
 
+/* The graph of a canvas by its name alone; the second time, when it has changed before the run held it, with its text, which the run then brings along. */
+static int find_graph(struct tl_req *req, const struct tl_id *id, uint8_t hash[TL_TEXT_HASH], char **ret_text, size_t *ret_len)
+{
+    if (!req->again)
+        return tl_canvas_name_graph(req->srv->conf.db, req->claims.org, id, hash, ret_text, ret_len);
+    int err = tl_canvas_read_graph(req->srv->conf.db, req->claims.org, id, ret_text, ret_len);
+    if (!err)
+        tl_text_hash(*ret_text, *ret_len, hash);
+    return err;
+}
+
 static void run(struct tl_req *req)
 {
     static const char *const keys[] = {TL_RUN_OPTION_KEYS, NULL};
@@ -351,8 +362,7 @@ static void run(struct tl_req *req)
     size_t len = 0;
     if (refuse_key(req))
         return;
-    int err = tl_id_parse(req->params[0], &id) ? tl_canvas_name_graph(req->srv->conf.db, req->claims.org, &id, hash, &text, &len)
-                                               : TL_ENOTFOUND;
+    int err = tl_id_parse(req->params[0], &id) ? find_graph(req, &id, hash, &text, &len) : TL_ENOTFOUND;
     if (!err)
         err = tl_req_json(req, true, &body, &diag);
     if (err < 0) {
@@ -404,9 +414,9 @@ const struct tl_route tl_routes_canvases[] = {
      .name = "deleteCanvas", .summary = "Takes a canvas away; its runs stay", .answers = {{204}}},
     {.method = TL_M_POST, .pattern = "/api/v1/canvases/{id}/runs", .role = TL_ROLE_MEMBER, .flags = TL_R_POOL | TL_R_IDEMPOTENT | TL_R_EMPTY_OK,
      .max_body = TL_JSON_MAX_BODY, .handle = run, .name = "runCanvas", .summary = "Runs a canvas, or what its targets need", .body = "CanvasRun",
-     .answers = {{200, "RunEnd", NULL, "async_mode was false, and the run has ended"}, {202, "RunStarted"}}},
+     .answers = {{200, "RunAnswer", NULL, "async_mode was false, and the run has ended; or a dry run"}, {202, "RunStarted"}}},
     {.method = TL_M_POST, .pattern = "/api/v1/runs", .role = TL_ROLE_MEMBER, .flags = TL_R_POOL | TL_R_IDEMPOTENT, .max_body = TL_JSON_MAX_GRAPH,
      .handle = run_graph, .name = "runGraph", .summary = "Runs a graph that is no canvas, or what its targets need", .body = "GraphRun",
-     .answers = {{200, "RunEnd", NULL, "async_mode was false, and the run has ended"}, {202, "RunStarted"}}},
+     .answers = {{200, "RunAnswer", NULL, "async_mode was false, and the run has ended; or a dry run"}, {202, "RunStarted"}}},
     {0},
 };

@@ -1,6 +1,7 @@
 /* Runs of every kind: records, events, cancelling, the media that they made. */
 #include "base/err.h"
 #include "graph/ask.h"
+#include "graph/why.h"
 #include "server/page.h"
 #include "server/routes.h"
 #include "server/runview.h"
@@ -191,20 +192,27 @@ struct output {
     json_t *value; /* owned */
 };
 
-/* Outputs are public once they are in an event. */
+/* Outputs are public once they are in an event: a run.partial, or, where that was cut off, the ending. */
 static int find_output(void *arg, uint64_t seq, const char *json, size_t len)
 {
     struct output *o = arg;
     TL_AUTO_JSON json_t *event = NULL;
-    size_t i;
-    json_t *result;
+    size_t i, type_len;
+    json_t *result, *value;
     (void)seq;
-    if (!memmem(json, len, "\"run.partial\"", 13) || tl_json_parse(json, len, &event, NULL) < 0)
+    const char *type = tl_event_type(json, len, &type_len);
+    bool end = tl_event_terminal(type, type_len);
+    if ((!end && !(type_len == 11 && memcmp(type, "run.partial", 11) == 0)) || tl_json_parse(json, len, &event, NULL) < 0)
         return 0;
-    json_array_foreach(json_object_get(json_object_get(event, "payload"), "results"), i, result)
+    const json_t *payload = json_object_get(event, "payload");
+    if (end && (value = json_object_get(json_object_get(json_object_get(payload, "outputs"), o->node), o->port))) {
+        o->value = json_incref(value);
+        return 1;
+    }
+    json_array_foreach(json_object_get(payload, "results"), i, result)
     {
         const char *node = tl_json_str(result, "node");
-        json_t *value = json_object_get(json_object_get(result, "outputs"), o->port);
+        value = json_object_get(json_object_get(result, "outputs"), o->port);
         if (node && strcmp(node, o->node) == 0 && value) {
             o->value = json_incref(value);
             return 1;
@@ -230,6 +238,21 @@ static void output(struct tl_req *req)
     json_decref(o.value);
 }
 
+/* ---- why a node ran or not ---- */
+
+static void why(struct tl_req *req)
+{
+    TL_AUTO_JSON json_t *answer = NULL;
+    struct tl_id id;
+    int err = tl_id_parse(req->params[0], &id)
+                  ? tl_run_why(req->srv->conf.exec, req->claims.org, &id, req->params[1], req->admin, &answer)
+                  : TL_ENOTFOUND;
+    if (err < 0)
+        tl_reply_err(req, err, NULL);
+    else
+        tl_reply_json(req, 200, json_incref(answer));
+}
+
 static void no_upgrade(struct tl_req *req)
 {
     tl_reply_err(req, TL_EINVAL, "this address is a WebSocket");
@@ -251,6 +274,8 @@ const struct tl_route tl_routes_runs[] = {
     {.method = TL_M_GET, .pattern = "/api/v1/runs/{id}/nodes/{node}/outputs/{port}/content", .role = TL_ROLE_VIEWER, .flags = TL_R_RANGE | TL_R_POOL,
      .handle = output, .name = "getRunOutput", .summary = "The bytes of a medium that a node of the run put out",
      .answers = {{200, "Bytes", "application/octet-stream"}, {206, "Bytes", "application/octet-stream"}, {304}}},
+    {.method = TL_M_GET, .pattern = "/api/v1/runs/{id}/nodes/{node}/why", .role = TL_ROLE_VIEWER, .flags = TL_R_POOL, .handle = why,
+     .name = "explainNode", .summary = "Why a node of the run ran, or did not: a sentence, and what differed from which earlier run", .answers = {{200, "Why"}}},
     {.method = TL_M_GET, .pattern = "/ws/runs/{id}", .role = TL_ROLE_VIEWER, .flags = TL_R_WS, .handle = no_upgrade, .name = "followRun",
      .summary = "WebSocket: each event is a message; {\"type\":\"cancel\"} cancels the run", .query = "after_seq",
      .answers = {{101, NULL, NULL, "Switching to WebSocket"}}},

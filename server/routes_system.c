@@ -54,6 +54,36 @@ static void requests(struct tl_str *s, const struct tl_server *srv)
                               srv->counts[i * TL_STATUS_SPAN + (size_t)status]);
 }
 
+static void executor(struct tl_str *s, struct tl_exec *exec)
+{
+    static const char *const classes[TL_CLASS_COUNT] = {"cpu", "media", "net"};
+    struct tl_exec_figures f;
+    tl_exec_figures(exec, &f);
+    const struct {
+        const char *name, *type, *help;
+        uint64_t value;
+    } rows[] = {
+        {"talos_result_hits_total", "counter", "Results that were there already.", f.hits},
+        {"talos_result_misses_total", "counter", "Results of pure nodes that were looked for and not there.", f.misses},
+        {"talos_retries_total", "counter", "Attempts begun anew.", f.retries},
+        {"talos_lost_workers_total", "counter", "Worker processes that ended under a node.", f.lost_workers},
+        {"talos_waiting_steps", "gauge", "Steps that wait for a person.", f.waiting},
+    };
+    head(s, "talos_nodes_total", "counter", "Nodes that ended since the start, by what became of them.");
+    tl_str_printf(s, "talos_nodes_total{end=\"run\"} %llu\ntalos_nodes_total{end=\"cached\"} %llu\ntalos_nodes_total{end=\"failed\"} %llu\n",
+                  (unsigned long long)f.done, (unsigned long long)f.cached, (unsigned long long)f.failed);
+    for (size_t i = 0; i < TL_ARRAY_LEN(rows); i++) {
+        head(s, rows[i].name, rows[i].type, rows[i].help);
+        tl_str_printf(s, "%s %llu\n", rows[i].name, (unsigned long long)rows[i].value);
+    }
+    head(s, "talos_places", "gauge", "Places for nodes of each class.");
+    for (int c = 0; c < TL_CLASS_COUNT; c++)
+        tl_str_printf(s, "talos_places{class=\"%s\"} %u\n", classes[c], f.places[c]);
+    head(s, "talos_places_taken", "gauge", "Places taken by nodes at work.");
+    for (int c = 0; c < TL_CLASS_COUNT; c++)
+        tl_str_printf(s, "talos_places_taken{class=\"%s\"} %u\n", classes[c], f.busy[c]);
+}
+
 static void metrics(struct tl_req *req)
 {
     struct tl_server *srv = req->srv;
@@ -66,6 +96,7 @@ static void metrics(struct tl_req *req)
     head(&s, "talos_runs_ended_total", "counter", "Runs ended since the start, by status.");
     for (int i = 0; i < TL_ENDED_KINDS; i++)
         tl_str_printf(&s, "talos_runs_ended_total{status=\"%s\"} %llu\n", ends[i], (unsigned long long)atomic_load(&srv->ended[i]));
+    executor(&s, srv->conf.exec);
     const struct {
         const char *name, *type, *help;
         double value;

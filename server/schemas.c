@@ -17,7 +17,12 @@
 #define STATUS "{'enum':['queued','running','done','failed','cancelled']}"
 #define CANVAS_HEAD "'id':" ID ",'name':" STR ",'revision':{'type':'integer','minimum':1},'created_at':" TIME ",'updated_at':" TIME ",'node_count':" INT
 #define CANVAS_REQUIRED "'id','name','revision','created_at','updated_at','node_count'"
-#define RUN_OPTIONS "'targets':{'type':'array','items':" STR "},'async_mode':{'type':'boolean','default':true}"
+#define ABOVE0 "{'type':'number','exclusiveMinimum':0}"
+#define RUN_OPTIONS                                                                                                    \
+    "'targets':{'type':'array','items':" STR "},'async_mode':{'type':'boolean','default':true},"                      \
+    "'priority':{'enum':['low','usual','high'],'default':'usual'},'dry_run':{'type':'boolean','default':false},"       \
+    "'budget':{'type':'object','additionalProperties':false,'properties':{'cost_usd':" ABOVE0                         \
+    ",'tokens':{'type':'integer','minimum':1},'seconds':" ABOVE0 "}}"
 #define USAGE                                                                                                          \
     "'token_usage':{'type':'object','required':['input','output','total'],'properties':{'input':" INT ",'output':" INT \
     ",'total':" INT "}},'latency_ms':" INT ",'cost_usd_est':" NUM
@@ -65,6 +70,20 @@ const struct tl_schema tl_schemas[] = {
     {"RunStarted", "{'type':'object','required':['run_id','status'],'additionalProperties':false,'properties':{'run_id':" ID ",'status':" STATUS "}}"},
     {"RunEnd", "{'type':'object','required':['run_id','status','result'],'additionalProperties':false,'properties':{'run_id':" ID ",'status':" STATUS
                ",'result':" OBJ "}}"},
+    {"DryRun", "{'type':'object','required':['ok','problems'],'additionalProperties':false,'properties':{'ok':{'type':'boolean'},"
+               "'problems':{'type':'array','items':" REF("Problem") "},'omitted':" INT ",'order':{'type':'array','items':" STR
+               "},'cached':{'type':'array','items':" STR "},'estimate':{'type':'object','additionalProperties':false,"
+               "'required':['seconds','tokens','cost_usd','nodes_cached','nodes_to_run','unknown_ops'],'properties':{'seconds':" NUM ",'tokens':" NUM
+               ",'cost_usd':" NUM ",'nodes_cached':" INT ",'nodes_to_run':" INT ",'unknown_ops':{'type':'array','items':" STR
+               "}}},'budget_exceeded':{'type':'boolean'},'message':" STR "},'if':{'properties':{'ok':{'const':true}}},"
+               "'then':{'required':['order','cached','estimate','budget_exceeded']}}"},
+    {"RunAnswer", "{'oneOf':[" REF("RunEnd") "," REF("DryRun") "]}"},
+    {"Why", "{'type':'object','required':['node','ran','status','reason','changes','sentence'],'additionalProperties':false,'properties':{'node':" STR
+            ",'ran':{'type':'boolean'},'status':{'enum':['queued','running','waiting','done','failed','cancelled','skipped']},"
+            "'reason':{'enum':['first','changed','impure','not_kept','failed_before','cached','resumed','skipped','branch','cancelled','stopped','pending',"
+            "'unknown']},'compared_with':" ID ",'changes':{'type':'array','items':{'type':'object','required':['kind'],'additionalProperties':false,"
+            "'properties':{'kind':{'enum':['op','revision','identity','version','parameter','hidden','literal','edge','input','upstream','body']},'name':" STR
+            ",'from':{},'to':{}}}},'sentence':" STR "}}"},
     {"CapsuleCall", "{'type':'object','required':['capsule_id','capsule_version'],'additionalProperties':false,'properties':{"
                     "'canvas_id':" STR ",'node_id':" STR ",'capsule_id':" STR ",'capsule_version':" STR ",'pattern_version':" STR
                     ",'inputs':" OBJ ",'params':" OBJ ",'upstream_context':" OBJ ",'async_mode':{'type':'boolean'}}}"},
@@ -77,13 +96,15 @@ const struct tl_schema tl_schemas[] = {
             "'properties':{'id':" ID ",'org':" STR ",'sub':" STR ",'kind':" STR ",'status':" STATUS ",'progress':" NUM ",'created_at':" TIME
             ",'started_at':" TIME ",'updated_at':" TIME ",'ended_at':" TIME ",'last_seq':" INT ",'graph_hash':" STR ",'node_count':" INT
             ",'nodes':{'type':'object','additionalProperties':{'type':'object','required':['status'],'properties':{'status':" STR ",'progress':" NUM
-            ",'cached':{'type':'boolean'}}}},'result':" OBJ "}}"},
+            ",'cached':{'type':'boolean'}}}},'waiting_for':{'type':'array','items':{'type':'object','required':['node','kind','shown','hash','opened_at','decisions'],"
+            "'properties':{'node':" STR ",'kind':{'enum':['gate','outcome_unknown']},'shown':" OBJ ",'hash':" STR ",'opened_at':" TIME ",'expires_at':" TIME
+            ",'decisions':{'type':'array','items':" STR "},'form':{'type':'array','items':" OBJ "}}}},'result':" OBJ "}}"},
     {"RunHead", "{'type':'object','required':['id','kind','status','progress','created_at','updated_at','last_seq'],'properties':{'id':" ID
                 ",'kind':" STR ",'status':" STATUS ",'progress':" NUM ",'created_at':" TIME ",'updated_at':" TIME ",'last_seq':" INT "}}"},
     {"RunList", LIST("RunHead")},
     {"RunEvent", "{'type':'object','required':['event_id','run_id','type','seq','ts','payload'],'additionalProperties':false,'properties':{"
                  "'event_id':" STR ",'run_id':" ID ",'type':{'enum':['run.queued','run.started','run.progress','run.partial','run.completed',"
-                 "'run.failed','run.cancelled']},'seq':{'type':'integer','minimum':1},'ts':" TIME ",'payload':" OBJ "}}"},
+                 "'run.failed','run.cancelled','run.reset']},'seq':{'type':'integer','minimum':1},'ts':" TIME ",'payload':" OBJ "}}"},
     {"CapsuleSpec", "{'type':'object','required':['id','version','displayName','inputs','outputs','exposedParams','policy'],'not':{'required':['adapter']},"
                     "'properties':{'id':" STR ",'version':" STR ",'displayName':" STR ",'inputs':" OBJ ",'outputs':" OBJ ",'exposedParams':" OBJ
                     ",'policy':" OBJ "}}"},

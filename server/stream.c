@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Only the seven types of the seed are written into journals, and "type" stands before "payload" in every stored event. */
+/* Only the seven types of the seed and run.reset are written into journals, and "type" stands before "payload" in every stored event. */
 const char *tl_event_type(const char *json, size_t len, size_t *ret_len)
 {
     static const char key[] = "\"type\":\"";
@@ -112,6 +112,10 @@ static int visit(void *arg, uint64_t seq, const char *json, size_t len)
     struct tl_stream *s = &r->at;
     size_t type_len, head_len = 0;
     const char *type = tl_event_type(json, len, &type_len);
+    bool reset = type_len == 9 && memcmp(type, "run.reset", 9) == 0;
+    if (s->skip && reset != s->in_reset)
+        return TL_ECONFLICT;
+    s->in_reset = reset;
     char head[160];
     bool sse = b->form == TL_STREAM_SSE;
     if (sse)
@@ -172,6 +176,7 @@ size_t tl_stream_sent(struct tl_stream *s, const struct tl_stream_batch *batch, 
         return 0;
     if (batch->form == TL_STREAM_SSE) {
         s->skip += n - begin;
+        s->in_reset = batch->pieces[i].after.in_reset;
         return 0;
     }
     *s = batch->pieces[i].after;

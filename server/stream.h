@@ -21,6 +21,7 @@ struct tl_stream {
     uint64_t cursor; /* seq of the last event read whole */
     size_t skip;     /* bytes of the next one that have been read already */
     bool over;       /* the terminal event has been read: nothing follows */
+    bool in_reset;   /* the event that skip counts in is a run.reset */
 };
 
 /* A stream of org's run from its beginning, or after the cursor where one is given as text (NULL: none). TL_ENOTFOUND for an unknown or foreign run;
@@ -46,7 +47,8 @@ struct tl_stream_batch {
 };
 
 /* Fills the batch with what follows the cursor, at most a chunk. One that begins there already is kept as it is: whoever keeps batches empties
- * them (tl_stream_batch_clear) before it tells followers of news, as more may follow then. The cursor stays where it is. */
+ * them (tl_stream_batch_clear) before it tells followers of news, as more may follow then. The cursor stays where it is. TL_ECONFLICT: retention has cut off
+ * the event that was being sent; the client must come again with its cursor, and gets the run.reset. */
 int tl_stream_read(struct tl_db *db, const struct tl_stream *s, enum tl_stream_form form, struct tl_stream_batch *batch);
 /* Moves the cursor behind the first n bytes of the batch. WS: behind the frame that was begun; returns how many bytes of it must still follow. */
 size_t tl_stream_sent(struct tl_stream *s, const struct tl_stream_batch *batch, size_t n);

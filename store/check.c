@@ -53,6 +53,7 @@ static const struct {
     [TL_TBL_DOC] = {true, HASH},
     [TL_TBL_DOC_REF] = {true, HASH + TL_ID_LEN},
     [TL_TBL_MARK] = {false, TL_ID_LEN + HASH},
+    [TL_TBL_ASK] = {false, TL_ID_LEN + HASH},
     [TL_TBL_HISTORY] = {true, 0},
     [TL_TBL_STEP] = {false, TL_ID_LEN + HASH},
     [TL_TBL_CANVAS] = {true, TL_ID_LEN},
@@ -465,6 +466,10 @@ static int check_entry(void *arg, struct tl_bytes key, struct tl_bytes value)
         if (!has(c, TL_TBL_RUN, rest, TL_ID_LEN))
             report(c, "run %s: does not exist", id_text(rest).s);
         return 0;
+    case TL_TBL_ASK:
+        if (!has(c, TL_TBL_RUN, rest, TL_ID_LEN))
+            report(c, "run %s: does not exist", id_text(rest).s);
+        break;
     case TL_TBL_RESULT:
         check_result(c, key, value);
         return 0;

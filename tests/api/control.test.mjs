@@ -1,8 +1,9 @@
 // Control nodes over HTTP: maps, loops, branches and groups; gates that people answer.
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import { after, before, test } from 'node:test';
-import { api, finished, problems, refused, setUp, start } from './lib.mjs';
+import { api, finished, program, problems, refused, setUp, start } from './lib.mjs';
 
 let t;
 before(async () => { t = await setUp('control'); });
@@ -153,6 +154,8 @@ for (const signal of ['SIGTERM', 'SIGKILL'])
     const run = await start(t, gate({ prompt: 'still there?' }));
     const before = await waiting(run, 'g');
     await t.server.kill(signal);
+    const check = spawnSync(program, ['check', '--deep', '--data', t.data], { encoding: 'utf8' });
+    assert.equal(check.status, 0, check.stdout + check.stderr);
     await t.restart();
     const asked = await waiting(run, 'g');
     assert.deepEqual(asked, before);

@@ -1,5 +1,5 @@
 // Copies the built-in catalog and plants a random string of its own in every private field of every capsule: node ids, edge ids, labels, prompts, hint texts of branches that are
-// never taken. One capsule also gets a parameter for administrators, which no built-in has (admin.test.mjs). What the capsules do stays the same. Usage: node plant.mjs TO  (writes TO/catalog/… and TO/canaries.json)
+// never taken. One capsule also gets a parameter for administrators, which no built-in has (admin.test.mjs), one a second question to the language model (resume.test.mjs). What the capsules do stays the same. Usage: node plant.mjs TO  (writes TO/catalog/… and TO/canaries.json)
 import crypto from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
@@ -49,12 +49,23 @@ function plantParameter(file, graph) {
   fs.writeFileSync(file, JSON.stringify(spec));
 }
 
+// The same question once more, with the first one's answer as its local branch.
+const asksTwice = 'shinkai';
+function plantQuestion(graph) {
+  const ask = graph.nodes.find((n) => n.type === 'llm.chat'), again = { ...structuredClone(ask), id: 'again' };
+  for (const edge of graph.edges.filter((e) => e.source === ask.id && e.sourceHandle === 'result')) edge.source = again.id;
+  for (const edge of graph.edges.filter((e) => e.target === ask.id && e.targetHandle !== 'local')) graph.edges.push({ ...edge, id: `again ${edge.id}`, target: again.id });
+  graph.edges.push({ id: 'again', source: ask.id, sourceHandle: 'result', target: again.id, targetHandle: 'local' });
+  graph.nodes.push(again);
+}
+
 fs.rmSync(to, { recursive: true, force: true });
 fs.cpSync(from, path.join(to, 'catalog'), { recursive: true, filter: (file) => fs.statSync(file).isDirectory() || file.endsWith('.json') });
 for (const id of fs.readdirSync(path.join(to, 'catalog/auteur'))) {
   const file = path.join(to, 'catalog/auteur', id, 'private.json');
   const graph = JSON.parse(fs.readFileSync(file, 'utf8'));
   if (id === adminOnly.capsule) plantParameter(path.join(to, 'catalog/auteur', id, 'spec.json'), graph);
+  if (id === asksTwice) plantQuestion(graph);
   plant(graph, id);
   fs.writeFileSync(file, JSON.stringify(graph));
 }

@@ -56,6 +56,15 @@ static void catch_signals(void)
 #endif
 }
 
+static void one_world(uint64_t seed, bool verbose)
+{
+    alarm(STUCK_SEC);
+    world_open(seed, verbose);
+    world_fill();
+    world_exec();
+    world_run();
+}
+
 int main(int argc, char **argv)
 {
     unsigned long long first = 1, count = 1;
@@ -82,20 +91,21 @@ int main(int argc, char **argv)
         scene_fair(verbose);
         return 0;
     }
+    one_world(1, false); /* what libraries take once is taken now */
+    world_close();
     int64_t begun = tl_mono_us();
     unsigned long long decisions = 0, nodes = 0, crashes = 0;
     for (unsigned long long seed = first ? first : 1, n = 0; n < count; n++, seed++) {
-        alarm(STUCK_SEC);
-        world_open(seed, verbose);
-        world_fill();
-        world_exec();
-        world_run();
+        long before = mem_blocks();
+        one_world(seed, verbose);
         for (int r = 0; r < w.nruns; r++)
             for (int i = 0; w.runs[r].requested && i < w.runs[r].graph->n; i++)
                 nodes += w.runs[r].node[i].calls;
         decisions += w.decisions;
         crashes += (unsigned long long)w.life - 1;
         world_close();
+        if (mem_blocks() > before)
+            sim_fail("%ld blocks of memory are left", mem_blocks() - before);
     }
     printf("%llu seeds from %llu: %llu decisions, %llu attempts, %llu restarts, no invariant broken, in %.1f s\n",
            count, first, decisions, nodes, crashes, (double)(tl_mono_us() - begun) / 1e6);

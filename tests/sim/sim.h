@@ -233,6 +233,9 @@ bool people_answer(void); /* somebody answers one question; false where there is
 bool people_wait(void);   /* an answer is on its way to the store */
 void people_forget(void);
 
+/* memory.c */
+long mem_blocks(void); /* in use */
+
 /* world.c */
 void world_open(uint64_t seed, bool verbose);
 void world_fill(void); /* graphs, runs, faults, as the seed has them */

@@ -151,35 +151,36 @@ static void test_port_problems(void **state)
         NULL};
     (void)state;
     assert_problems(
-        G(N("a", "subgraph",
-            "\"ports\":{\"extra\":1,\"in\":[{\"name\":\"9\",\"type\":\"any\"},{\"name\":\"x\",\"type\":\"text\"}],"
-            "\"out\":[{\"name\":\"y\",\"type\":\"any\"},{\"name\":\"y\",\"type\":\"any\"},{\"name\":\"z\",\"type\":"
-            "\"any\",\"required\":true}]}") "," N("b", "subgraph",
-                                                  "") "," N("c", "map",
-                                                            "\"graph\":" G(
-                                                                "",
-                                                                "") ",\"inputs\":{\"items\":[]}") "," N("d", "map",
-                                                                                                        "\"ports\":{"
-                                                                                                        "\"in\":[{"
-                                                                                                        "\"name\":"
-                                                                                                        "\"item\","
-                                                                                                        "\"type\":"
-                                                                                                        "\"video\"}]},"
-                                                                                                        "\"graph\":" G(
-                                                                                                            "",
-                                                                                                            "") ",\"inp"
-                                                                                                                "uts\":"
-                                                                                                                "{\"ite"
-                                                                                                                "ms\":["
-                                                                                                                "]}") "," N("e",
-                                                                                                                            "loop",
-                                                                                                                            "\"params\":{\"until\":\"z\"},\"ports\":{\"out\":[{\"name\":\"converged\",\"type\":\"any\"}]},\"graph\":" G(
-                                                                                                                                OUT("o"), "")) "," N("f",
-                                                                                                                                                     "subgraph",
-                                                                                                                                                     "\"ports\":{\"out\":[{\"name\":\"y\",\"type\":\"any\"}]},\"graph\":" G(
-                                                                                                                                                         "", "")) "," N("g", "switch", "\"inputs\":{\"value\":1},\"cases\":[{\"name\":\"p\",\"when\":\"value>\"},{\"name\":\"else\",\"when\":\"value\"}]") "," N("h",
-                                                                                                                                                                                                                                                                                                                 "loop", "\"params\":{\"until\":\"x == ''\"},\"ports\":{\"in\":[{\"name\":\"x\",\"type\":\"number\"}],\"out\":[{\"name\":\"x\",\"type\":\"string\"}]},\"graph\":" G(OUT("o"), "")),
-          ""),
+        G(
+            N("a", "subgraph",
+              "\"ports\":{\"extra\":1,\"in\":[{\"name\":\"9\",\"type\":\"any\"},{\"name\":\"x\",\"type\":\"text\"}],"
+              "\"out\":[{\"name\":\"y\",\"type\":\"any\"},{\"name\":\"y\",\"type\":\"any\"},{\"name\":\"z\",\"type\":"
+              "\"any\",\"required\":true}]}") "," N("b", "subgraph",
+                                                    "") "," N("c", "map",
+                                                              "\"graph\":" G(
+                                                                  "",
+                                                                  "") ",\"inputs\":{\"items\":[]}") "," N("d", "map",
+                                                                                                          "\"ports\":{"
+                                                                                                          "\"in\":[{"
+                                                                                                          "\"name\":"
+                                                                                                          "\"item\","
+                                                                                                          "\"type\":"
+                                                                                                          "\"video\"}]}"
+                                                                                                          ","
+                                                                                                          "\"graph\""
+                                                                                                          ":" G(
+                                                                                                              "", "") ",\"inp"
+                                                                                                                      "uts\":"
+                                                                                                                      "{\"ite"
+                                                                                                                      "ms\":["
+                                                                                                                      "]}") "," N("e",
+                                                                                                                                  "loop",
+                                                                                                                                  "\"params\":{\"until\":\"z\"},\"ports\":{\"out\":[{\"name\":\"converged\",\"type\":\"any\"}]},\"graph\":" G(
+                                                                                                                                      OUT("o"), "")) "," N("f",
+                                                                                                                                                           "subgraph",
+                                                                                                                                                           "\"ports\":{\"out\":[{\"name\":\"y\",\"type\":\"any\"}]},\"graph\":" G(
+                                                                                                                                                               "", "")) "," N("g", "switch", "\"inputs\":{\"value\":1},\"cases\":[{\"name\":\"p\",\"when\":\"value>\"},{\"name\":\"else\",\"when\":\"value\"}]") "," N("h", "loop", "\"params\":{\"until\":\"x == ''\"},\"ports\":{\"in\":[{\"name\":\"x\",\"type\":\"number\"}],\"out\":[{\"name\":\"x\",\"type\":\"string\"}]},\"graph\":" G(OUT("o"), "")),
+            ""),
         expected);
 }
 
@@ -368,20 +369,17 @@ static void test_loop_in_map(void **state)
 
 /* ---- branches ---- */
 
-#define ROUTE(value, more)                                                                                                                \
-    G(N("s", "switch",                                                                                                                    \
-        "\"inputs\":{\"value\":" value "},\"cases\":[{\"name\":\"low\",\"when\":\"value.n < "                                             \
-                                       "1\"},{\"name\":\"mid\",\"when\":\"value.n < 10\"}]") "," N("b", "upstream",                       \
-                                                                                                   "") "," N("c",                         \
-                                                                                                             "upstrea"                    \
-                                                                                                             "m",                         \
-                                                                                                             "") "," N("g",               \
-                                                                                                                       "merge",           \
-                                                                                                                       "") "," N("z",     \
-                                                                                                                                 "merge", \
-                                                                                                                                 "")      \
-          more,                                                                                                                           \
-      E("s", "mid", "b", "in") "," E("s", "else", "c", "in") "," E("s", "low", "g", "values") "," E(                                      \
+#define ROUTE(value, more)                                                                                             \
+    G(N("s", "switch",                                                                                                 \
+        "\"inputs\":{\"value\":" value "},\"cases\":[{\"name\":\"low\",\"when\":\"value.n < "                          \
+        "1\"},{\"name\":\"mid\",\"when\":\"value.n < 10\"}]") "," N("b", "upstream",                                   \
+                                                                    "") "," N("c",                                     \
+                                                                              "upstrea"                                \
+                                                                              "m",                                     \
+                                                                              "") "," N("g", "merge",                  \
+                                                                                        "") "," N("z", "merge", "")    \
+          more,                                                                                                        \
+      E("s", "mid", "b", "in") "," E("s", "else", "c", "in") "," E("s", "low", "g", "values") "," E(                   \
           "s", "mid", "g", "values") "," E("s", "else", "g", "values") "," E("s", "low", "z", "values"))
 
 static void test_switch(void **state)
@@ -394,6 +392,11 @@ static void test_switch(void **state)
     TL_AUTO_JSON json_t *record = fx_record(&id);
     assert_string_equal(tl_json_str(record, "status"), "done");
     assert_string_equal(status(record, "z"), "skipped");
+    id = run(ROUTE("{\"n\":5}", "")); /* found again, with the branches that were not taken */
+    TL_AUTO_JSON json_t *again = fx_record(&id);
+    assert_true(tl_json_bool(json_object_get(json_object_get(again, "nodes"), "s"), "cached", false));
+    assert_string_equal(status(again, "z"), "skipped");
+    assert_string_equal(status(again, "b"), "done");
     id = run(ROUTE("{\"n\":0}", "")); /* the first that holds */
     assert_output(&id, "s", "low", "{\"n\":0}");
     assert_output(&id, "s", "mid", "nothing");
@@ -483,6 +486,20 @@ static void test_impure_body(void **state)
     assert_int_equal(fx.calls, 1);
     run(graph);
     assert_int_equal(fx.calls, 2);
+}
+
+/* What was used inside is used once, at any depth. */
+static void test_usage(void **state)
+{
+    (void)state;
+    struct tl_id id =
+        run(G(N("m", "map",
+                "\"inputs\":{\"items\":[1,2,3]},\"ports\":{\"in\":[{\"name\":\"item\",\"type\":\"any\"}]},\"graph\":" G(
+                    N("g", "subgraph", "\"graph\":" G(N("i", "impure", ""), "")), "")),
+              ""));
+    TL_AUTO_JSON json_t *record = fx_record(&id);
+    assert_int_equal(fx.calls, 3);
+    assert_int_equal(tl_json_int(json_object_get(record, "result"), "tokens", 0), 15);
 }
 
 static void test_branch_out_of_group(void **state)
@@ -591,6 +608,7 @@ int main(void)
         T(impure_body),
         T(branch_out_of_group),
         T(sealed),
+        T(usage),
         T(cancel),
         T(goes_on),
     };

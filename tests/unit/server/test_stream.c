@@ -190,12 +190,66 @@ static void a_batch_is_shared(void **state)
     free(batch);
 }
 
+static int cut_journal(struct tl_txn *txn, void *arg)
+{
+    static const char reset[] = "{\"event_id\":\"x\",\"run_id\":\"x\",\"type\":\"run.reset\",\"seq\":3,\"ts\":\"x\",\"payload\":{}}";
+    uint8_t key[TL_ID_LEN + 8];
+    int err = 0;
+    memcpy(key, ((struct tl_id *)arg)->b, TL_ID_LEN);
+    for (uint64_t seq = 1; !err && seq < 3; seq++) {
+        tl_key_u64(key + TL_ID_LEN, seq);
+        err = tl_txn_del(txn, TL_TBL_EVENT, key, sizeof(key));
+    }
+    tl_key_u64(key + TL_ID_LEN, 3);
+    return err ? err : tl_txn_put(txn, TL_TBL_EVENT, key, sizeof(key), reset, sizeof(reset) - 1);
+}
+
+/* Retention takes events away while they are being sent: whoever has had a part of one is told nothing that is not so. */
+static void a_cut_below_a_follower(void **state)
+{
+    (void)state;
+    char id[TL_ID_TEXT];
+    struct tl_diag diag = {0};
+    struct tl_stream_batch *batch = calloc(1, sizeof(*batch));
+    for (int at = 1; at <= 3; at++) { /* the event of which a part was sent: one that goes, and the one that is replaced */
+        struct tl_id run = tl_id_new();
+        struct tl_stream *part, *late;
+        char cursor[2] = {(char)('0' + at - 1), 0};
+        tl_id_text(&run, id);
+        write_run(&run, "canvas", "done", 1, 4, 100);
+        assert_int_equal(tl_stream_open(db, "acme", id, cursor, &part, &diag), 0);
+        assert_int_equal(tl_stream_open(db, "acme", id, "1", &late, &diag), 0);
+        assert_int_equal(tl_stream_read(db, part, TL_STREAM_SSE, batch), 0);
+        assert_int_equal(tl_stream_sent(part, batch, 7), 0);
+        assert_int_equal(tl_db_update(db, cut_journal, &run), 0);
+        assert_int_equal(tl_stream_read(db, part, TL_STREAM_SSE, batch), TL_ECONFLICT);
+        assert_int_equal(tl_stream_read(db, late, TL_STREAM_SSE, batch), 0);
+        assert_int_equal(batch->n, 2);
+        assert_memory_equal(batch->text.data, "id: 3\nevent: run.reset\n", 23);
+        assert_int_equal(tl_stream_sent(late, batch, 30), 0); /* and a part of this one may be sent too */
+        tl_stream_batch_clear(batch);
+        assert_int_equal(tl_stream_read(db, late, TL_STREAM_SSE, batch), 0);
+        assert_int_equal(batch->n, 2);
+        assert_int_equal(tl_stream_sent(late, batch, batch->pieces[0].end + 5), 0);
+        tl_stream_batch_clear(batch);
+        assert_int_equal(tl_stream_read(db, late, TL_STREAM_SSE, batch), 0);
+        assert_int_equal(tl_stream_sent(late, batch, batch->text.len), 0);
+        assert_true(late->over);
+        tl_stream_free(part);
+        tl_stream_free(late);
+        tl_stream_batch_clear(batch);
+    }
+    tl_stream_batch_release(batch);
+    free(batch);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_stream_reads_in_chunks),
         cmocka_unit_test(a_stream_goes_on_where_a_write_stopped),
         cmocka_unit_test(a_batch_is_shared),
+        cmocka_unit_test(a_cut_below_a_follower),
     };
     return tl_hash_init() < 0 ? 1 : cmocka_run_group_tests(tests, start, stop);
 }
