@@ -263,6 +263,41 @@ int tl_cli_client_download(struct tl_cli_client *c, const char *path, int fd)
     return answer(&call, call_wait(c, &req, &call), NULL);
 }
 
+/* What requests and answers are made of. */
+
+void tl_cli_client_add_segment(struct tl_str *out, const char *text)
+{
+    for (const char *p = text; *p; p++) {
+        if (strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~", *p))
+            tl_str_add(out, p, 1);
+        else
+            tl_str_printf(out, "%%%02X", (unsigned char)*p);
+    }
+}
+
+void tl_cli_client_problems(const json_t *problems, struct tl_diag *diag)
+{
+    size_t i;
+    json_t *p;
+    json_array_foreach(problems, i, p) {
+        const char *message = tl_json_str(p, "message");
+        tl_diag_add(diag, tl_json_str(p, "node"), tl_json_str(p, "port"), tl_json_str(p, "path"), "%s",
+                    message ? message : "");
+    }
+}
+
+int tl_cli_client_refused(int err, const json_t *answer, struct tl_diag *diag)
+{
+    const json_t *error = json_object_get(answer, "error");
+    const json_t *problems = json_object_get(json_object_get(error, "details"), "problems");
+    tl_cli_client_problems(problems, diag);
+    if (!json_array_size(problems) && tl_json_str(error, "message"))
+        tl_diag_add(diag, NULL, NULL, NULL, "%s", tl_json_str(error, "message"));
+    if (!error && err == TL_ETRANSIENT_IO)
+        tl_diag_add(diag, NULL, NULL, NULL, "the server cannot be reached");
+    return err;
+}
+
 /* The stream. */
 
 static int stream_event(void *arg, const char *id, const char *data, size_t len)

@@ -21,6 +21,13 @@ int tl_cli_client_upload(struct tl_cli_client *client, const char *file, const c
 /* Writes the answer's bytes to fd. */
 int tl_cli_client_download(struct tl_cli_client *client, const char *path, int fd);
 
+/* Appends one segment of a path, encoded. */
+void tl_cli_client_add_segment(struct tl_str *out, const char *text);
+/* Problems as an answer has them. */
+void tl_cli_client_problems(const json_t *problems, struct tl_diag *diag);
+/* What an answer says that refuses a request with err, which is returned. */
+int tl_cli_client_refused(int err, const json_t *answer, struct tl_diag *diag);
+
 /* Opens the stream of a run; events gather until they are taken, and wait is poked when there are some. A connection that breaks is made again from
  * the last event, at most for a minute without any. */
 int tl_cli_client_follow(struct tl_cli_client *client, const char *run_id);

@@ -4,16 +4,27 @@
 
 #include "base/json.h"
 #include "cli/wait.h"
+#include "graph/estimate.h"
 
 struct tl_cli_door;
+
+/* What is to be run, and how. Borrowed. */
+struct tl_cli_start {
+    const char *name;
+    json_t *graph;
+    const char *priority;             /* low, usual, high, or NULL */
+    struct tl_estimate_budget budget; /* of cost and tokens */
+};
 
 struct tl_cli_door_ops {
     /* A template with its graph; TL_ENOTFOUND. Returned owned. */
     int (*template)(struct tl_cli_door *door, const char *id, json_t **ret);
     /* Takes in a file. *ret is its record: {"id","name","content_type","bytes","sha256",…}; owned. */
     int (*upload)(struct tl_cli_door *door, const char *path, const char *content_type, const char *name, json_t **ret);
-    /* Starts a run of graph. TL_EINVAL with problems in diag. */
-    int (*start)(struct tl_cli_door *door, const char *name, json_t *graph, struct tl_diag *diag);
+    /* What a run would take: the answer of a dry run (SPEC.md, section 10), owned; TL_EINVAL with problems. */
+    int (*estimate)(struct tl_cli_door *door, const struct tl_cli_start *start, json_t **ret, struct tl_diag *diag);
+    /* Starts a run. TL_EINVAL with problems in diag, TL_EBUDGET where it would take more than its budget. */
+    int (*start)(struct tl_cli_door *door, const struct tl_cli_start *start, struct tl_diag *diag);
     const char *(*run_id)(struct tl_cli_door *door); /* once started */
     /* Hands over the events that have come since the last call; the door's tl_cli_wait is poked when there are more. An error is the end of it. */
     int (*events)(struct tl_cli_door *door, void (*visit)(void *arg, const char *json, size_t len), void *arg);

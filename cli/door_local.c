@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/sendfile.h>
 #include <unistd.h>
 
@@ -80,20 +81,66 @@ static int upload(struct tl_cli_door *door, const char *path, const char *conten
     return err;
 }
 
-static int start(struct tl_cli_door *door, const char *name, json_t *graph, struct tl_diag *diag)
+static int plan_of(struct local *l, const struct tl_cli_start *s, json_t **ret_doc, struct tl_plan **ret, struct tl_diag *diag)
+{
+    *ret = NULL;
+    *ret_doc = tl_cap_canvas_doc(s->graph, NULL, false);
+    return *ret_doc ? tl_cap_replan(&l->app.services, TL_LOCAL_ORG, TL_KIND_CANVAS, *ret_doc, ret, diag) : TL_ENOMEM;
+}
+
+static int estimate(struct tl_cli_door *door, const struct tl_cli_start *s, json_t **ret, struct tl_diag *diag)
 {
     struct local *l = (struct local *)door;
-    TL_AUTO_JSON json_t *doc = tl_cap_canvas_doc(graph, NULL, false);
-    TL_AUTO_JSON json_t *meta = json_pack("{s:s}", "name", name);
+    TL_AUTO_JSON json_t *doc = NULL;
     struct tl_plan *plan = NULL;
-    if (!doc || !meta)
-        return TL_ENOMEM;
-    int err = tl_cap_replan(&l->app.services, TL_LOCAL_ORG, TL_KIND_CANVAS, doc, &plan, diag);
-    if (err < 0)
+    int err = plan_of(l, s, &doc, &plan, diag);
+    if (!err)
+        err = tl_run_estimate(l->app.exec, TL_LOCAL_ORG, plan, &s->budget, ret);
+    tl_plan_unref(plan);
+    if (err < 0 && err != TL_EBUDGET)
         return err;
-    const struct tl_run_req req = {
-        .org = TL_LOCAL_ORG, .sub = TL_LOCAL_SUB, .kind = TL_KIND_CANVAS, .doc = doc, .plan = plan, .meta = meta};
-    err = tl_run_start_wait(l->app.exec, &req, &l->run);
+    json_object_set_new(*ret, "ok", json_true());
+    json_object_set_new(*ret, "problems", json_array());
+    json_object_set_new(*ret, "budget_exceeded", json_boolean(err == TL_EBUDGET));
+    return 0;
+}
+
+/* Whether the estimate keeps within the budget. */
+static int check_budget(struct local *l, const struct tl_cli_start *s, const struct tl_plan *plan, struct tl_diag *diag)
+{
+    TL_AUTO_JSON json_t *estimate = NULL;
+    if (s->budget.cost_usd <= 0 && s->budget.tokens <= 0)
+        return 0;
+    int err = tl_run_estimate(l->app.exec, TL_LOCAL_ORG, plan, &s->budget, &estimate);
+    const char *message = tl_json_str(estimate, "message");
+    if (err == TL_EBUDGET)
+        tl_diag_add(diag, NULL, NULL, NULL, "%s", message ? message : "");
+    return err;
+}
+
+static int priority_of(const char *name)
+{
+    return !name || !strcmp(name, "usual") ? TL_PRIORITY_USUAL : !strcmp(name, "low") ? TL_PRIORITY_LOW : TL_PRIORITY_HIGH;
+}
+
+static int start(struct tl_cli_door *door, const struct tl_cli_start *s, struct tl_diag *diag)
+{
+    struct local *l = (struct local *)door;
+    TL_AUTO_JSON json_t *doc = NULL, *meta = json_pack("{s:s}", "name", s->name);
+    struct tl_plan *plan = NULL;
+    int err = meta ? plan_of(l, s, &doc, &plan, diag) : TL_ENOMEM;
+    if (!err)
+        err = check_budget(l, s, plan, diag);
+    const struct tl_run_req req = {.org = TL_LOCAL_ORG,
+                                   .sub = TL_LOCAL_SUB,
+                                   .kind = TL_KIND_CANVAS,
+                                   .doc = doc,
+                                   .plan = plan,
+                                   .meta = meta,
+                                   .priority = priority_of(s->priority),
+                                   .budget = {.cost_usd = s->budget.cost_usd, .tokens = (int64_t)s->budget.tokens}};
+    if (!err)
+        err = tl_run_start_wait(l->app.exec, &req, &l->run);
     tl_plan_unref(plan);
     if (!err)
         tl_id_text(&l->run, l->run_text);
@@ -169,6 +216,7 @@ static void close_local(struct tl_cli_door *door)
 static const struct tl_cli_door_ops local_ops = {
     .template = template,
     .upload = upload,
+    .estimate = estimate,
     .start = start,
     .run_id = run_id,
     .events = events,

@@ -15,42 +15,12 @@ struct remote {
     char *run;
 };
 
-/* One segment of a path. */
-static void add_segment(struct tl_str *out, const char *text)
-{
-    for (const char *p = text; *p; p++) {
-        if (strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~", *p))
-            tl_str_add(out, p, 1);
-        else
-            tl_str_printf(out, "%%%02X", (unsigned char)*p);
-    }
-}
-
-/* What the server's answer to a refused request says, for the person. */
-static int refused(int err, const json_t *answer, struct tl_diag *diag)
-{
-    const json_t *error = json_object_get(answer, "error");
-    const json_t *problems = json_object_get(json_object_get(error, "details"), "problems");
-    size_t i;
-    json_t *p;
-    json_array_foreach(problems, i, p) {
-        const char *message = tl_json_str(p, "message");
-        tl_diag_add(diag, tl_json_str(p, "node"), tl_json_str(p, "port"), tl_json_str(p, "path"), "%s",
-                    message ? message : "");
-    }
-    if (!json_array_size(problems) && tl_json_str(error, "message"))
-        tl_diag_add(diag, NULL, NULL, NULL, "%s", tl_json_str(error, "message"));
-    if (!error && err == TL_ETRANSIENT_IO)
-        tl_diag_add(diag, NULL, NULL, NULL, "the server cannot be reached");
-    return err;
-}
-
 static int template(struct tl_cli_door *door, const char *id, json_t **ret)
 {
     struct remote *r = (struct remote *)door;
     struct tl_str path TL_CLEANUP(tl_str_clear) = {0};
     tl_str_puts(&path, "/api/v1/templates/");
-    add_segment(&path, id);
+    tl_cli_client_add_segment(&path, id);
     int err = path.err ? path.err : tl_cli_client_call(r->client, "GET", path.data, NULL, ret);
     if (err < 0) {
         json_decref(*ret);
@@ -66,7 +36,7 @@ static int upload(struct tl_cli_door *door, const char *path, const char *conten
     int err = tl_cli_client_upload(r->client, path, content_type, name, &file);
     if (err < 0) {
         struct tl_diag diag TL_CLEANUP(tl_diag_clear) = {0};
-        refused(err, file, &diag);
+        tl_cli_client_refused(err, file, &diag);
         tl_cli_problems(&diag);
         return err;
     }
@@ -74,24 +44,57 @@ static int upload(struct tl_cli_door *door, const char *path, const char *conten
     return 0;
 }
 
-static int start(struct tl_cli_door *door, const char *name, json_t *graph, struct tl_diag *diag)
+/* The fields of a request for a run. */
+static json_t *options_of(const struct tl_cli_start *s)
+{
+    json_t *body = json_object(), *budget = json_object();
+    if (s->priority)
+        json_object_set_new(body, "priority", json_string(s->priority));
+    if (s->budget.cost_usd > 0)
+        json_object_set_new(budget, "cost_usd", json_real(s->budget.cost_usd));
+    if (s->budget.tokens > 0)
+        json_object_set_new(budget, "tokens", json_integer((json_int_t)s->budget.tokens));
+    if (json_object_size(budget))
+        json_object_set(body, "budget", budget);
+    json_decref(budget);
+    return body;
+}
+
+static int estimate(struct tl_cli_door *door, const struct tl_cli_start *s, json_t **ret, struct tl_diag *diag)
 {
     struct remote *r = (struct remote *)door;
-    TL_AUTO_JSON json_t *body = json_pack("{s:s,s:O}", "name", name, "graph", graph);
+    TL_AUTO_JSON json_t *body = options_of(s), *answer = NULL;
+    if (!body || json_object_set(body, "graph", s->graph) < 0 || json_object_set_new(body, "dry_run", json_true()) < 0)
+        return TL_ENOMEM;
+    int err = tl_cli_client_call(r->client, "POST", "/api/v1/runs", body, &answer);
+    if (err < 0)
+        return tl_cli_client_refused(err, answer, diag);
+    if (!tl_json_bool(answer, "ok", false)) {
+        tl_cli_client_problems(json_object_get(answer, "problems"), diag);
+        return TL_EINVAL;
+    }
+    *ret = json_incref(answer);
+    return 0;
+}
+
+static int start(struct tl_cli_door *door, const struct tl_cli_start *s, struct tl_diag *diag)
+{
+    struct remote *r = (struct remote *)door;
+    TL_AUTO_JSON json_t *body = json_pack("{s:s,s:O}", "name", s->name, "graph", s->graph);
     TL_AUTO_JSON json_t *canvas = NULL, *run = NULL;
     TL_AUTO_FREE char *path = NULL;
     if (!body)
         return TL_ENOMEM;
     int err = tl_cli_client_call(r->client, "POST", "/api/v1/canvases", body, &canvas);
     if (err < 0)
-        return refused(err, canvas, diag);
+        return tl_cli_client_refused(err, canvas, diag);
     const char *id = tl_json_str(canvas, "id");
     if (!id || asprintf(&path, "/api/v1/canvases/%s/runs", id) < 0)
         return id ? TL_ENOMEM : TL_ETRANSIENT_IO;
-    TL_AUTO_JSON json_t *nothing = json_object();
-    err = tl_cli_client_call(r->client, "POST", path, nothing, &run);
+    TL_AUTO_JSON json_t *options = options_of(s);
+    err = tl_cli_client_call(r->client, "POST", path, options, &run);
     if (err < 0)
-        return refused(err, run, diag);
+        return tl_cli_client_refused(err, run, diag);
     const char *run_id = tl_json_str(run, "run_id");
     r->run = tl_strdup(run_id ? run_id : tl_json_str(run, "id"));
     return r->run ? tl_cli_client_follow(r->client, r->run) : TL_ETRANSIENT_IO;
@@ -128,9 +131,9 @@ static int fetch(struct tl_cli_door *door, const char *node, const char *port, c
     struct remote *r = (struct remote *)door;
     struct tl_str path TL_CLEANUP(tl_str_clear) = {0};
     tl_str_printf(&path, "/api/v1/runs/%s/nodes/", r->run);
-    add_segment(&path, node);
+    tl_cli_client_add_segment(&path, node);
     tl_str_puts(&path, "/outputs/");
-    add_segment(&path, port);
+    tl_cli_client_add_segment(&path, port);
     tl_str_puts(&path, "/content");
     return path.err ? path.err : tl_cli_client_download(r->client, path.data, fd);
 }
@@ -146,6 +149,7 @@ static void close_remote(struct tl_cli_door *door)
 static const struct tl_cli_door_ops remote_ops = {
     .template = template,
     .upload = upload,
+    .estimate = estimate,
     .start = start,
     .run_id = run_id,
     .events = events,

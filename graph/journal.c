@@ -354,6 +354,7 @@ static void flush_or_hand_on(struct tl_journal *j);
 static void give_up(struct tl_journal *j)
 {
     j->failed = true;
+    drop_changes(j); /* they hold nested runs, which hold this one */
     if (tl_timers_cancel(j->run->exec->timers, &j->timer))
         tl_run_unref(j->run);
 }
@@ -623,7 +624,7 @@ void tl_journal_node_changed(struct tl_run *run, uint32_t node)
         return;
     const struct tl_node_state *s = &run->nodes[node];
     pthread_mutex_lock(&j->lock);
-    struct change *c = change_of(j, run, node);
+    struct change *c = j->failed ? NULL : change_of(j, run, node);
     if (!c) {
         j->failed = true;
     } else {
