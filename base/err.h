@@ -39,6 +39,8 @@
     X(TL_ECAPSULE_RUN, -36, "CAPSULE_FAILED", 422, "the capsule could not produce its outputs")                        \
     X(TL_EAGAIN, -37, "TRY_AGAIN", 503, "not now; try again")                                                          \
     X(TL_ESANDBOX, -38, "SANDBOX_UNAVAILABLE", 503, "the sandbox cannot be set up, so nothing is parsed")              \
+    X(TL_EREJECTED, -39, "REJECTED", 409, "a person rejected it")                                                      \
+    X(TL_ELIMIT, -40, "LIMIT_REACHED", 422, "a limit that was set for it has been reached")                            \
     X(TL_EINTERNAL, -99, "INTERNAL", 500, "an internal error occurred")
 
 enum tl_err {

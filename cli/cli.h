@@ -34,7 +34,7 @@ struct tl_cmd {
                char **argv); /* argv[0] is the command's name; returns an exit status */
 };
 extern const struct tl_cmd tl_cmd_serve, tl_cmd_run, tl_cmd_capsule, tl_cmd_template, tl_cmd_token, tl_cmd_backup,
-    tl_cmd_check;
+    tl_cmd_check, tl_cmd_why, tl_cmd_approve;
 
 /* "talos: …" on standard error. */
 void tl_cli_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

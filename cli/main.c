@@ -9,7 +9,8 @@
 #include <string.h>
 
 static const struct tl_cmd *const commands[] = {
-    &tl_cmd_serve, &tl_cmd_run, &tl_cmd_capsule, &tl_cmd_template, &tl_cmd_token, &tl_cmd_backup, &tl_cmd_check,
+    &tl_cmd_serve,    &tl_cmd_run,   &tl_cmd_why,    &tl_cmd_approve, &tl_cmd_capsule,
+    &tl_cmd_template, &tl_cmd_token, &tl_cmd_backup, &tl_cmd_check,
 };
 
 static void help(FILE *out)

@@ -81,10 +81,7 @@ static int attempt(struct tl_op_ctx *ctx)
         err = open ? tl_result_key(ctx) : 0;
         if (err)
             return tl_op_fail(ctx, err, "%s", tl_err_text(err));
-        bool found = tl_result_find(ctx) == 0;
-        if (found || (open && ctx->def->op->flags & TL_OP_PURE))
-            tl_count(found ? &run->exec->counted.hits : &run->exec->counted.misses, 1);
-        if (found) {
+        if (tl_result_find(ctx) == 0) {
             pthread_mutex_lock(&run->lock);
             run->nodes[ctx->node].cached = true;
             pthread_mutex_unlock(&run->lock);

@@ -558,10 +558,11 @@ static void flush_late(struct tl_timer *timer)
 
 /* ---- what happens to nodes ---- */
 
-/* The journal in which a run tells of its nodes: NULL for none. */
-static struct tl_journal *journal_of(const struct tl_run *run)
+/* The journal in which a run tells of a node: NULL for none. The ends of a nested graph are no steps. */
+static struct tl_journal *journal_of(const struct tl_run *run, uint32_t node)
 {
-    return run->root->suspended || (run != run->root && !run->open) ? NULL : run->root->journal;
+    bool told = run == run->root || (run->open && node != run->plan->input_node && node != run->plan->output_node);
+    return told && !run->root->suspended ? run->root->journal : NULL;
 }
 
 static void note_wait(struct tl_journal *j, const struct tl_run *run, uint32_t node, json_t *what)
@@ -619,7 +620,7 @@ static struct change *change_of(struct tl_journal *j, struct tl_run *run, uint32
 
 void tl_journal_node_changed(struct tl_run *run, uint32_t node)
 {
-    struct tl_journal *j = journal_of(run);
+    struct tl_journal *j = journal_of(run, node);
     if (!j)
         return;
     const struct tl_node_state *s = &run->nodes[node];
@@ -707,7 +708,7 @@ void tl_journal_result(struct tl_op_ctx *ctx)
         j->kept = kept;
         j->nkept++;
     }
-    if (journal_of(run) && !run->stopping && !is_told(run, node)) {
+    if (journal_of(run, node) && !run->stopping && !is_told(run, node)) {
         add_result(j, run, node);
         s->reported = true;
     }

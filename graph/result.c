@@ -331,8 +331,11 @@ int tl_result_find(struct tl_op_ctx *ctx)
     }
     if (err) {
         ctx->result.own = false;
+        if (!sealed && ctx->def->op->flags & TL_OP_PURE)
+            tl_count(&root->exec->counted.misses, 1);
         return TL_ENOTFOUND;
     }
+    tl_count(&root->exec->counted.hits, 1);
     ctx->result.found = true;
     ctx->result.stamp = l.head.facts.stamp;
     if (ctx->result.soon && (ctx->kept = tl_record_new(&l.head, ctx->outputs, ctx->def->nout, l.hashes, 0)))

@@ -81,7 +81,7 @@ static int reject(struct tl_op_ctx *ctx, const char *comment)
 {
     if (strcmp(tl_op_param_text(ctx, "on_reject"), "route") == 0)
         return tl_op_output(ctx, "rejected", tl_value_ref(tl_op_input(ctx, "value")));
-    return tl_op_fail(ctx, TL_EPOLICY, "a person rejected it%s%s", *comment ? ": " : "", comment);
+    return tl_op_fail(ctx, TL_EREJECTED, "a person rejected it%s%s", *comment ? ": " : "", comment);
 }
 
 static void answered(struct tl_op_ctx *ctx, int err, const json_t *answer)

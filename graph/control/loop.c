@@ -169,7 +169,7 @@ static int judge(struct tl_op_ctx *ctx, struct loop *l, const struct tl_nested_r
     }
     if (converged || strcmp(tl_op_param_text(ctx, "on_max"), "accept") == 0)
         return emit(ctx, l, converged);
-    return tl_op_fail(ctx, TL_EBUDGET, "the condition did not hold after %.0f iterations", max);
+    return tl_op_fail(ctx, TL_ELIMIT, "the condition did not hold after %.0f iterations", max);
 }
 
 static void done(struct tl_op_ctx *ctx, void *arg, const struct tl_nested_result *result)

@@ -42,7 +42,7 @@ bench(async () => {
   note(`10,000 nodes and 20,000 edges, HTTP POST to run.completed on a WebSocket, on disk, ${ROUNDS} organisations: first ${first.map((x) => x.toFixed(0))} ms (${events} events), again ${again.map((x) => x.toFixed(0))} ms, all sources changed ${root.map((x) => x.toFixed(0))} ms`);
   say('durable', median(first));
   say('again', median(again));
-  say('root_over_first', median(root.map((x, i) => x / first[i])));
+  say('root_over_first', Math.min(...root) / Math.min(...first)); // the disk adds to single ones what it likes
 
   const small = graph(dir, 'dag1000'), large = graph(dir, 'dag100000'), cost = { small: [], large: [] };
   for (let i = 0; i < 3; i++) {

@@ -183,6 +183,13 @@ static void make_body(struct graph *g, int group, struct rng *r)
             b->policy.own = false;
             bool net = b->kind == K_NET || b->kind == K_EFFECT;
             b->policy = (struct gpolicy){.max_attempts = net ? 3 : 1};
+            if (b->kind != K_EFFECT &&
+                rng_chance(r, w.fail_permille)) { /* a failure inside, so that the group goes on */
+                pick_policy(b, r);
+                b->policy.timeout_ms = 0;
+                b->policy.on_error = TL_ON_ERROR_FALLBACK;
+                b->fail = 400;
+            }
             if (place && rng_chance(r, 300))
                 b->in[1] = n->in[0];
         }

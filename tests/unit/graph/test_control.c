@@ -338,7 +338,7 @@ static void test_loop_limit(void **state)
     (void)state;
     struct tl_id id =
         run(G(N("fix", "loop", "\"params\":{\"until\":\"x < 0\",\"max_iter\":3},\"inputs\":{\"x\":3}," DOUBLES), ""));
-    assert_failed(&id, "BUDGET_EXCEEDED", "the condition did not hold after 3 iterations");
+    assert_failed(&id, "LIMIT_REACHED", "the condition did not hold after 3 iterations");
     id = run(G(N("fix", "loop",
                  "\"params\":{\"until\":\"x < 0\",\"max_iter\":3,\"on_max\":\"accept\"},\"inputs\":{\"x\":3}," DOUBLES),
                ""));

@@ -202,7 +202,7 @@ static void test_reject(void **state)
     struct tl_id id = start(GATE("", ""));
     TL_AUTO_FREE char *hash = hash_of(&id, "g");
     assert_int_equal(say(&id, "g", "reject", hash, "too dark"), 0);
-    assert_error(&id, "POLICY_DENIED", "a person rejected it: too dark");
+    assert_error(&id, "REJECTED", "a person rejected it: too dark");
     id = start(GATE("\"on_reject\":\"route\"", ""));
     TL_AUTO_FREE char *other = hash_of(&id, "g");
     assert_string_equal(hash, other); /* the same was shown */
