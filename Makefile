@@ -161,7 +161,7 @@ ASAN = -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-fr
 TSAN = -fsanitize=thread -fno-omit-frame-pointer -fno-optimize-sibling-calls
 asan: test-deps ## the same tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(MAKE) --no-print-directory -j$(shell nproc) BUILD=build-asan SANITIZE="$(ASAN)" OPT="-O1 -g" all tests
-	@$(MAKE) --no-print-directory BUILD=build-asan SANITIZE="$(ASAN)" OPT="-O1 -g" unit node-tests
+	@$(MAKE) --no-print-directory BUILD=build-asan SANITIZE="$(ASAN)" OPT="-O1 -g" SEEDS=500 unit sim node-tests
 
 tsan: test-deps ## the same tests under ThreadSanitizer
 	@$(MAKE) --no-print-directory -j$(shell nproc) BUILD=build-tsan SANITIZE="$(TSAN)" OPT="-O1 -g" all tests

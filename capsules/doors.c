@@ -272,6 +272,31 @@ static void add_node(const struct tl_run *run, uint32_t i, struct tl_str *s)
     tl_str_puts(s, "}");
 }
 
+/* ,"media":{node:[ports]}: which of the outputs are media, for JSON may look the same. */
+static void add_media(const struct tl_run *run, struct tl_str *s)
+{
+    const struct tl_plan *plan = tl_run_plan(run);
+    bool any = false;
+    for (uint32_t i = 0; i < plan->nnodes; i++) {
+        const struct tl_plan_node *n = &plan->nodes[i];
+        bool of_node = false;
+        for (uint32_t p = 0; n->wanted && p < n->nout; p++) {
+            const struct tl_value *v = tl_run_output_at(run, i, p);
+            if (!v || !tl_type_is_media(v->type))
+                continue;
+            if (!of_node) {
+                tl_str_puts(s, any ? "," : ",\"media\":{");
+                tl_json_add_text(s, n->id, strlen(n->id));
+            }
+            tl_str_puts(s, of_node ? "," : ":[");
+            tl_json_add_text(s, n->out[p]->name, strlen(n->out[p]->name));
+            any = of_node = true;
+        }
+        tl_str_puts(s, of_node ? "]" : "");
+    }
+    tl_str_puts(s, any ? "}" : "");
+}
+
 static int complete_canvas(const struct tl_run *run, struct tl_str *payload)
 {
     const struct tl_plan *plan = tl_run_plan(run);
@@ -293,6 +318,7 @@ static int complete_canvas(const struct tl_run *run, struct tl_str *payload)
             payload->len = before;
     }
     tl_str_puts(payload, "}");
+    add_media(run, payload);
     if (omitted)
         tl_str_printf(payload, ",\"outputs_omitted\":%u", omitted);
     struct tl_str failed = {0};

@@ -328,7 +328,7 @@ static int put_end(struct tl_txn *txn, const struct tl_id *id)
     return err;
 }
 
-static int put_batch(struct tl_txn *txn, void *arg)
+int tl_journal_put_batch(struct tl_txn *txn, void *arg)
 {
     const struct batch *b = arg;
     const struct tl_id *id = &b->run->id;
@@ -377,7 +377,7 @@ static void came_back(struct tl_journal *j, int err)
         tl_exec_remove_live(run->exec, run);
 }
 
-static void batch_done(void *arg, int err)
+void tl_journal_batch_done(void *arg, int err)
 {
     struct batch *b = arg;
     struct tl_run *run = b->run;
@@ -474,15 +474,25 @@ static void flush_soon(struct tl_journal *j, int64_t due_us)
         tl_run_unref(j->run);
 }
 
+/* Of one that will not be committed. */
+static void drop_batch(struct tl_journal *j, struct batch *b)
+{
+    j->committing--;
+    j->failed = true;
+    if (b->end)
+        tl_exec_remove_live(j->run->exec, j->run);
+    free_batch(b);
+}
+
 /* j->lock held, and no commit under way but perhaps the first. */
-static void flush_now(struct tl_journal *j)
+static struct batch *take_batch(struct tl_journal *j)
 {
     struct tl_exec *exec = j->run->exec;
     struct batch *b = tl_calloc(1, sizeof(*b));
     j->wants_flush = false;
     if (!b) {
         j->failed = true;
-        return;
+        return NULL;
     }
     b->run = tl_run_ref(j->run);
     tl_exec_commits(exec, 1);
@@ -491,15 +501,28 @@ static void flush_now(struct tl_journal *j)
     if (j->closed && tl_timers_cancel(exec->timers, &j->timer))
         tl_run_unref(j->run);
     int64_t now = j->last_commit_us = tl_exec_mono_us(exec);
-    if (fill_batch(b, j, now) < 0 || tl_db_submit(exec->conf.db, put_batch, b, batch_done) < 0) {
-        j->committing--;
-        j->failed = true;
-        if (b->end)
-            tl_exec_remove_live(exec, j->run);
-        free_batch(b);
-    } else if (j->nchanges) {
+    if (fill_batch(b, j, now) == 0)
+        return b;
+    drop_batch(j, b);
+    return NULL;
+}
+
+static void flush_now(struct tl_journal *j)
+{
+    struct batch *b = take_batch(j);
+    if (b && tl_db_submit(j->run->exec->conf.db, tl_journal_put_batch, b, tl_journal_batch_done) < 0)
+        drop_batch(j, b);
+    else if (b && j->nchanges)
         flush_soon(j, j->last_progress_us + EVERY_US);
-    }
+}
+
+struct batch *tl_journal_take_end(struct tl_run *run)
+{
+    struct tl_journal *j = run->journal;
+    pthread_mutex_lock(&j->lock);
+    struct batch *b = j->end_payload && !j->failed && !j->closed ? take_batch(j) : NULL;
+    pthread_mutex_unlock(&j->lock);
+    return b;
 }
 
 static void flush_task(struct tl_task *task)
@@ -659,6 +682,20 @@ static struct tl_str *open_partial(struct tl_journal *j)
     return s;
 }
 
+/* Which outputs are media: their text alone does not say it, for JSON may look the same. */
+static void add_media(struct tl_str *s, const struct tl_plan_node *n, const struct tl_value *values)
+{
+    bool any = false;
+    for (uint32_t k = 0; k < n->nout; k++) {
+        if (!tl_type_is_media(values[k].type))
+            continue;
+        tl_str_puts(s, any ? "," : ",\"media\":[");
+        tl_json_add_text(s, n->out[k]->name, strlen(n->out[k]->name));
+        any = true;
+    }
+    tl_str_puts(s, any ? "]" : "");
+}
+
 static void add_result(struct tl_journal *j, const struct tl_run *run, uint32_t node)
 {
     const struct tl_plan_node *n = &run->plan->nodes[node];
@@ -681,7 +718,9 @@ static void add_result(struct tl_journal *j, const struct tl_run *run, uint32_t 
         tl_value_add(s, &values[k]);
         any = true;
     }
-    tl_str_puts(s, run->nodes[node].cached ? "},\"cached\":true}" : "}}");
+    tl_str_puts(s, "}");
+    add_media(s, n, values);
+    tl_str_puts(s, run->nodes[node].cached ? ",\"cached\":true}" : "}");
 }
 
 static bool is_told(const struct tl_run *run, uint32_t node)

@@ -28,7 +28,9 @@ static struct mark *mark_of(struct tl_op_ctx *ctx)
     tl_blake2b_init(&h, NULL);
     tl_blake2b_update(&h, step, strlen(step));
     tl_blake2b_final(&h, m->key + TL_ID_LEN);
-    tl_key_u64(m->at_ms, (uint64_t)tl_exec_wall_ms(ctx->run->exec));
+    int64_t now = tl_exec_wall_ms(ctx->run->exec);
+    /* Never that of the attempt before: a later question would be taken for the one that was answered. */
+    tl_key_u64(m->at_ms, (uint64_t)(now > ctx->mark_ms ? now : ctx->mark_ms + 1));
     return m;
 }
 

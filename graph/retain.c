@@ -213,14 +213,20 @@ struct tl_retain {
 
 static void work(void *arg);
 
+/* r->lock held. */
+static void arm(struct tl_retain *r)
+{
+    r->timer.due_us = tl_exec_mono_us(r->exec) + (int64_t)TL_RETAIN_EVERY_MS * 1000;
+    r->armed = !r->closing && tl_timers_arm(r->exec->timers, &r->timer) == 0;
+}
+
 static void rest(struct tl_retain *r, bool more)
 {
     pthread_mutex_lock(&r->lock);
     bool again = more && !r->closing && tl_exec_post(r->exec, work, r) == 0;
     if (!again) {
         r->busy = false;
-        r->timer.due_us = tl_exec_mono_us(r->exec) + (int64_t)TL_RETAIN_EVERY_MS * 1000;
-        r->armed = !r->closing && tl_timers_arm(r->exec->timers, &r->timer) == 0;
+        arm(r);
         pthread_cond_broadcast(&r->idle);
     }
     pthread_mutex_unlock(&r->lock);
@@ -259,6 +265,8 @@ static void wake(struct tl_timer *timer)
     pthread_mutex_lock(&r->lock);
     r->armed = false;
     r->busy = !r->closing && tl_exec_post(r->exec, work, r) == 0;
+    if (!r->busy)
+        arm(r);
     pthread_cond_broadcast(&r->idle);
     pthread_mutex_unlock(&r->lock);
 }

@@ -50,6 +50,7 @@ struct first {
     const char *graph; /* borrowed: see tl_run_req */
     size_t graph_len;
     struct tl_event events[2];
+    struct batch *end; /* the run has ended already */
     void (*started)(void *arg, int err, const struct tl_id *id);
     void *arg;
 };
@@ -86,7 +87,7 @@ static int put_first(struct tl_txn *txn, void *arg)
         err = tl_txn_put(txn, TL_TBL_RUN_LIVE, id->b, TL_ID_LEN, "", 0);
     for (size_t i = 0; !err && i < TL_ARRAY_LEN(f->events); i++)
         err = tl_journal_put_event(txn, id, &f->events[i]);
-    return err;
+    return !err && f->end ? tl_journal_put_batch(txn, f->end) : err;
 }
 
 static void free_first(struct first *f)
@@ -111,6 +112,8 @@ static void first_done(void *arg, int err)
     if (f->started)
         f->started(f->arg, err, &run->id);
     tl_journal_first_done(run, err);
+    if (f->end)
+        tl_journal_batch_done(f->end, err);
     free_first(f);
 }
 
@@ -157,11 +160,15 @@ static int start_stored(struct first *f, const struct tl_run_req *req)
     tl_run_ref(run);
     tl_exec_add_live(exec, run);
     tl_run_begin(run);
+    f->end = tl_journal_take_end(run);
     err = tl_db_submit(exec->conf.db, put_first, f, first_done);
-    if (err)
-        tl_journal_first_done(run, err); /* as if it had come back: the run stops and is forgotten */
-    else
+    if (err) { /* as if it had come back: the run stops and is forgotten */
+        tl_journal_first_done(run, err);
+        if (f->end)
+            tl_journal_batch_done(f->end, err);
+    } else {
         tl_journal_first_sent(run);
+    }
     tl_run_unref(run);
     return err;
 }

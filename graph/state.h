@@ -333,6 +333,10 @@ void tl_journal_started(struct tl_run *run);
 void tl_journal_go_on(struct tl_run *run, double percent, const char *message); /* before the run begins: where it stood, and what to say first, or NULL */
 void tl_journal_end(struct tl_run *run, const char *status, const struct tl_str *payload); /* the terminal event */
 void tl_journal_suspend(struct tl_run *run); /* keeps the results there are and makes no further event */
+/* Of a run that has ended before its first commit was on its way: the last events, for that commit. NULL where it has not. */
+struct batch *tl_journal_take_end(struct tl_run *run);
+int tl_journal_put_batch(struct tl_txn *txn, void *batch);
+void tl_journal_batch_done(void *batch, int err); /* takes it */
 void tl_journal_first_sent(struct tl_run *run);          /* the run's first commit waits in the store */
 void tl_journal_first_done(struct tl_run *run, int err); /* the run's first commit has come back */
 bool tl_journal_failed(struct tl_run *run);

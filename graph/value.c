@@ -62,9 +62,7 @@ static enum tl_type own_type(const json_t *j)
         return TL_T_BOOLEAN;
     if (json_is_string(j))
         return TL_T_STRING;
-    if (json_is_object(j) && media_type(j) != TL_T_ANY)
-        return media_type(j);
-    return TL_T_JSON;
+    return TL_T_JSON; /* also of what looks like a medium: the form is no right to a blob */
 }
 
 int tl_value_from_json(enum tl_type type, json_t *j, struct tl_value *ret, const char **ret_why)

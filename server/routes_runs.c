@@ -192,7 +192,18 @@ struct output {
     json_t *value; /* owned */
 };
 
-/* Outputs are public once they are in an event: a run.partial, or, where that was cut off, the ending. */
+static bool names(const json_t *list, const char *port)
+{
+    size_t i;
+    const json_t *name;
+    json_array_foreach(list, i, name)
+        if (strcmp(json_string_value(name) ? json_string_value(name) : "", port) == 0)
+            return true;
+    return false;
+}
+
+/* Outputs are public once they are in an event: a run.partial, or, where that was cut off, the ending. Only what the executor says is a medium is one: JSON of that
+ * form may name any blob. */
 static int find_output(void *arg, uint64_t seq, const char *json, size_t len)
 {
     struct output *o = arg;
@@ -205,7 +216,8 @@ static int find_output(void *arg, uint64_t seq, const char *json, size_t len)
     if ((!end && !(type_len == 11 && memcmp(type, "run.partial", 11) == 0)) || tl_json_parse(json, len, &event, NULL) < 0)
         return 0;
     const json_t *payload = json_object_get(event, "payload");
-    if (end && (value = json_object_get(json_object_get(json_object_get(payload, "outputs"), o->node), o->port))) {
+    if (end && names(json_object_get(json_object_get(payload, "media"), o->node), o->port) &&
+        (value = json_object_get(json_object_get(json_object_get(payload, "outputs"), o->node), o->port))) {
         o->value = json_incref(value);
         return 1;
     }
@@ -213,7 +225,7 @@ static int find_output(void *arg, uint64_t seq, const char *json, size_t len)
     {
         const char *node = tl_json_str(result, "node");
         value = json_object_get(json_object_get(result, "outputs"), o->port);
-        if (node && strcmp(node, o->node) == 0 && value) {
+        if (node && strcmp(node, o->node) == 0 && value && names(json_object_get(result, "media"), o->port)) {
             o->value = json_incref(value);
             return 1;
         }

@@ -132,6 +132,20 @@ test('fields that a person fills in are typed', async () => {
   assert.deepEqual(result.outputs.g, { value: 7, approved: true, comment: '', grade: 2 });
 });
 
+test('JSON of the form of a medium names no blob', async () => {
+  // A file of another organisation, whose hash somebody got to know.
+  const bytes = 'nobody else may read this';
+  const made = await t.server.request('POST', '/api/v1/files', { body: bytes, headers: { 'content-type': 'video/mp4', 'x-filename': 'theirs.mp4' }, auth: t.people.other });
+  assert.equal(made.status, 201);
+  const medium = { kind: 'video', sha256: JSON.parse(made.bytes).sha256, content_type: 'video/mp4', bytes: bytes.length, name: 'x' };
+  const run = await start(t, gate({ expires_sec: 600 }, { form: [{ name: 'f', type: 'json' }] }));
+  const { hash } = await waiting(run, 'g');
+  assert.equal((await approve(run, { node: 'g', decision: 'approve', hash, fields: { f: medium } })).status, 200);
+  assert.equal((await finished(t, run)).status, 'done');
+  assert.deepEqual((await api(t, 'member', 'GET', `/api/v1/runs/${run}`)).body.result.outputs.g.f, medium);
+  refused(await api(t, 'member', 'GET', `/api/v1/runs/${run}/nodes/g/outputs/f/content`), 404, 'NOT_FOUND');
+});
+
 test('a cancelled run has nothing left to answer', async () => {
   const run = await start(t, gate());
   const { hash } = await waiting(run, 'g');

@@ -1,4 +1,4 @@
-/* The model of the runs: it follows every attempt that the ops see and every event that is published, knows what must come of it, and complains. */
+/* Follows every attempt that the ops see and every event that is published, compares them with the model, and complains. */
 #include "tests/sim/sim.h"
 
 #include "base/err.h"
@@ -6,181 +6,12 @@
 #include "base/mem.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { CANCEL_MS = 500, PROGRESS_MS = 50, ROUNDING_MS = 1 };
 
 const char *const sim_statuses[8] = {"queued", "running", "waiting", "done", "failed", "cancelled", "skipped", NULL};
 enum { ST_QUEUED, ST_RUNNING, ST_WAITING, ST_DONE, ST_FAILED, ST_CANCELLED, ST_SKIPPED };
-
-/* Results of pure nodes, by what they were made of: those must not be made again. An open-addressing table. */
-struct known {
-    size_t n, cap;
-    struct known_slot {
-        uint64_t sig; /* 0: free */
-        bool committed;
-    } * slots;
-};
-
-static struct known_slot *known_at(uint64_t sig)
-{
-    struct known *k = w.known;
-    if (!k)
-        k = w.known = calloc(1, sizeof(*k));
-    if (2 * (k->n + 1) > k->cap) {
-        struct known old = *k;
-        k->cap = old.cap ? 2 * old.cap : 256;
-        k->slots = calloc(k->cap, sizeof(*k->slots));
-        k->n = 0;
-        for (size_t i = 0; i < old.cap; i++)
-            if (old.slots[i].sig) {
-                *known_at(old.slots[i].sig) = old.slots[i];
-                k->n++;
-            }
-        free(old.slots);
-    }
-    size_t i = sig & (k->cap - 1);
-    while (k->slots[i].sig && k->slots[i].sig != sig)
-        i = (i + 1) & (k->cap - 1);
-    return &k->slots[i];
-}
-
-static void know(uint64_t sig, bool committed)
-{
-    struct known_slot *s = known_at(sig);
-    if (!s->sig)
-        w.known->n++;
-    s->sig = sig;
-    s->committed |= committed;
-}
-
-/* Two calls with the same signature must give the same result. */
-static uint64_t signature(const struct simrun *run, const struct gnode *n, double in[INS][SOURCES],
-                          const int count[INS])
-{
-    struct rng h = {.s = (uint64_t)run->org[3] * 1000003 + (uint64_t)n->kind};
-    h.s ^= rng_next(&h) + (uint64_t)n->value * 4099 + (uint64_t)n->shift;
-    for (int p = 0; p < INS; p++) {
-        h.s ^= rng_next(&h) + (uint64_t)count[p] +
-               (n->in[p].n || n->in[p].item ? 0 : 100); /* a literal is another thing than an edge */
-        for (int k = 0; k < count[p]; k++)
-            h.s ^= rng_next(&h) + (uint64_t)in[p][k];
-    }
-    return rng_next(&h) | 1;
-}
-
-enum resolved { R_UNKNOWN, R_DONE, R_FAILED, R_SKIP_FAIL, R_SKIP_BRANCH };
-
-static bool has_value(const struct simrun *run, const struct gsource *src)
-{
-    const struct nstate *s = &run->node[src->node];
-    return (s->outcome == O_DONE || s->outcome == O_FALLBACK) && s->has[src->out];
-}
-
-/* What a node receives, once all its producers are resolved. */
-static void expected_inputs(const struct simrun *run, int i, double in[INS][SOURCES], int count[INS])
-{
-    const struct gnode *n = &run->graph->node[i];
-    for (int p = 0; p < INS; p++) {
-        count[p] = 0;
-        for (int k = 0; k < n->in[p].n; k++)
-            if (has_value(run, &n->in[p].src[k]))
-                in[p][count[p]++] = run->node[n->in[p].src[k].node].out[n->in[p].src[k].out];
-        if (!n->in[p].n && n->in[p].literal && n->kind != K_MERGE && n->kind != K_SRC)
-            in[p][count[p]++] = n->in[p].lit;
-    }
-}
-
-static void set_value(struct nstate *s, const struct gnode *n, double v)
-{
-    int out = n->kind == K_ROUTE ? (int)v % 2 : 0;
-    s->has[0] = s->has[1] = false;
-    s->has[out] = true;
-    s->out[out] = v;
-}
-
-/* A node that is not at work may be done by a kept result: of any run where it is pure, of an earlier life of this one otherwise; or without anybody seeing
- * it, where it only computes. That is assumed until somebody makes use of it, or it is tried after all. */
-static enum resolved assume(struct simrun *run, int i)
-{
-    struct nstate *s = &run->node[i];
-    const struct gnode *n = &run->graph->node[i];
-    const struct known_slot *k = NULL;
-    double in[INS][SOURCES];
-    int count[INS];
-    expected_inputs(run, i, in, count);
-    if (kind_is_pure(n->kind))
-        k = known_at(signature(run, n, in, count));
-    bool known = n->kind == K_ADD || (k && k->sig);
-    if (!known && !s->maybe)
-        return R_UNKNOWN;
-    s->outcome = O_DONE;
-    s->assumed = true;
-    s->either = known && s->maybe && s->fell_back && !s->surely;
-    s->other = graph_eval(n, in, count);
-    if (known && !(s->maybe && s->fell_back))
-        set_value(s, n, s->other);
-    return R_DONE;
-}
-
-static enum resolved resolve(struct simrun *run, int i);
-
-/* A group is done when its body is, each time that it runs; one that is pure may be found as a whole. */
-static enum resolved resolve_group(struct simrun *run, int i)
-{
-    struct nstate *s = &run->node[i];
-    const struct gnode *n = &run->graph->node[i];
-    double v[NODES_MAX], last = 0;
-    bool done = true;
-    for (int k = 0; k < n->nbody * (n->items ? n->items : 1); k++) {
-        int b = n->first + k, count[INS];
-        double in[INS][SOURCES];
-        const struct gnode *body = &run->graph->node[b];
-        bool is = resolve(run, b) == R_DONE;
-        if (!is && !group_is_pure(run->graph, i))
-            done = s->maybe;
-        expected_inputs(run, b, in, count);
-        for (int p = 0; p < INS; p++)
-            if (body->in[p].n && body->in[p].src[0].node >= n->first)
-                in[p][0] = v[body->in[p].src[0].node - n->first], count[p] = 1;
-        v[k] = last = is ? run->node[b].out[0] : graph_eval(body, in, count);
-    }
-    if (!done)
-        return R_UNKNOWN;
-    s->outcome = O_DONE;
-    s->assumed = true;
-    if (!s->maybe || group_is_pure(run->graph, i))
-        set_value(s, n, last);
-    return R_DONE;
-}
-
-/* What must become of a node, as far as it is decided. */
-static enum resolved resolve(struct simrun *run, int i)
-{
-    struct nstate *s = &run->node[i];
-    const struct gnode *n = &run->graph->node[i];
-    bool unknown = false, dead = n->in[0].n > 0;
-    if (s->outcome == O_DONE || s->outcome == O_FALLBACK)
-        return R_DONE;
-    if (s->outcome == O_CONTINUED || s->outcome == O_FAILED)
-        return R_FAILED;
-    if (s->skip)
-        return (enum resolved)s->skip;
-    for (int p = 0; p < INS; p++)
-        for (int k = 0; k < n->in[p].n; k++) {
-            enum resolved r = resolve(run, n->in[p].src[k].node);
-            if (r == R_FAILED || r == R_SKIP_FAIL)
-                return s->skip = R_SKIP_FAIL;
-            unknown |= r == R_UNKNOWN;
-            dead &= p > 0 || (r != R_UNKNOWN && !has_value(run, &n->in[p].src[k]));
-        }
-    if (unknown || s->alive)
-        return R_UNKNOWN;
-    if (dead)
-        return s->skip = R_SKIP_BRANCH;
-    return n->kind == K_GROUP ? resolve_group(run, i) : assume(run, i);
-}
 
 struct simrun *check_run_of(struct tl_op_ctx *ctx)
 {
@@ -206,7 +37,7 @@ static void settle(struct simrun *run, int i, double got)
 {
     struct nstate *s = &run->node[i];
     if (s->assumed && s->either && got == s->other)
-        set_value(s, &run->graph->node[i], got);
+        model_set(s, &run->graph->node[i], got);
     s->either = false;
 }
 
@@ -218,7 +49,7 @@ static void check_inputs(struct simrun *run, int i, double in[INS][SOURCES], con
     for (int p = 0; p < INS; p++)
         for (int k = 0; k < n->in[p].n; k++) {
             int from = n->in[p].src[k].node;
-            enum resolved r = resolve(run, from);
+            enum resolved r = model_resolve(run, from);
             if (r == R_UNKNOWN)
                 sim_fail("run %d: %s begins before %s is done", run->index, n->id, run->graph->node[from].id);
             if (r == R_FAILED || r == R_SKIP_FAIL)
@@ -228,9 +59,9 @@ static void check_inputs(struct simrun *run, int i, double in[INS][SOURCES], con
                 settle(run, from, in[p][k]);
             run->node[from].assumed = false;
         }
-    if (resolve(run, i) == R_SKIP_BRANCH)
+    if (model_resolve(run, i) == R_SKIP_BRANCH)
         sim_fail("run %d: %s runs though its branch was not taken", run->index, n->id);
-    expected_inputs(run, i, want, nwant);
+    model_inputs(run, i, want, nwant);
     for (int p = 0; p < INS; p++) {
         if (count[p] != nwant[p])
             sim_fail("run %d: %s receives %d values at \"%c\" instead of %d", run->index, n->id, count[p], 'a' + p,
@@ -292,8 +123,7 @@ void check_begin(struct simrun *run, int i, struct tl_op_ctx *ctx, double in[INS
                  (long long)(s->not_before_us - w.now_us));
     check_inputs(run, i, in, count);
     if (kind_is_pure(n->kind)) {
-        const struct known_slot *k = known_at(signature(run, n, in, count));
-        if (k->sig && k->committed)
+        if (model_is_kept(run, n, in, count))
             sim_fail("run %d: %s runs though its result is kept", run->index, n->id);
     } else if (n->kind != K_CHANCE && !run->exists) {
         sim_fail("run %d: %s is not pure and begins before the run is durable", run->index, n->id);
@@ -337,7 +167,7 @@ static void after_error(struct simrun *run, int i, int err)
     if (s->outcome == O_FAILED)
         run->failing = true;
     if (s->outcome == O_FALLBACK)
-        set_value(s, n, p->fallback);
+        model_set(s, n, p->fallback);
 }
 
 void check_end(struct simrun *run, int i, int err, bool timed_out, double value)
@@ -360,11 +190,11 @@ void check_end(struct simrun *run, int i, int err, bool timed_out, double value)
     } else {
         double in[INS][SOURCES];
         int count[INS];
-        expected_inputs(run, i, in, count);
+        model_inputs(run, i, in, count);
         if (kind_is_pure(n->kind))
-            know(signature(run, n, in, count), false);
+            model_know(run, n, in, count, false);
         s->outcome = O_DONE;
-        set_value(s, n, value);
+        model_set(s, n, value);
     }
 }
 
@@ -384,7 +214,7 @@ void check_answer(struct simrun *run, int i, enum answer what, double value, boo
         after_error(run, i, TL_EUNKNOWN);
     } else {
         s->outcome = O_DONE;
-        set_value(s, &run->graph->node[i], value);
+        model_set(s, &run->graph->node[i], value);
     }
 }
 
@@ -455,7 +285,7 @@ static void on_partial(struct simrun *run, const json_t *payload)
         const json_t *outputs = json_object_get(j, "outputs");
         if (s->committed)
             sim_fail("run %d: the outputs of %s are told twice", run->index, n->id);
-        if (resolve(run, i) != R_DONE)
+        if (model_resolve(run, i) != R_DONE)
             sim_fail("run %d: outputs of %s, which is not done", run->index, n->id);
         settle(run, i, json_number_value(json_object_get(outputs, kind_out(n->kind, 0))));
         s->assumed = false;
@@ -475,8 +305,8 @@ static void on_partial(struct simrun *run, const json_t *payload)
         if (kind_is_pure(n->kind) && s->outcome == O_DONE) {
             double in[INS][SOURCES];
             int count[INS];
-            expected_inputs(run, i, in, count);
-            know(signature(run, n, in, count), true);
+            model_inputs(run, i, in, count);
+            model_know(run, n, in, count, true);
         }
     }
 }
@@ -490,7 +320,7 @@ static void on_completed(struct simrun *run)
         const struct gnode *n = &run->graph->node[i];
         if (!n->wanted || n->group >= 0) /* the body of a group that was found as a whole never runs */
             continue;
-        enum resolved r = resolve(run, i);
+        enum resolved r = model_resolve(run, i);
         if (r == R_UNKNOWN)
             sim_fail("run %d is completed and %s never ran", run->index, n->id);
         int want = r == R_DONE ? ST_DONE : r == R_FAILED ? ST_FAILED : ST_SKIPPED;
@@ -521,7 +351,7 @@ static void on_stopped(struct simrun *run)
     for (int i = 0; i < run->graph->n; i++) {
         struct nstate *s = &run->node[i];
         const struct gnode *n = &run->graph->node[i];
-        if (n->wanted && n->group < 0 && (s->told < ST_DONE || (s->told == ST_DONE && resolve(run, i) != R_DONE)))
+        if (n->wanted && n->group < 0 && (s->told < ST_DONE || (s->told == ST_DONE && model_resolve(run, i) != R_DONE)))
             sim_fail("run %d %s and %s is %s", run->index, run->terminal, n->id,
                      s->told < 0 ? "nothing" : sim_statuses[s->told]);
     }
@@ -711,12 +541,4 @@ void check_final(void)
     if (fake_count(w.db, TL_TBL_RUN_LIVE))
         sim_fail("all runs have ended and %llu are kept as live",
                  (unsigned long long)fake_count(w.db, TL_TBL_RUN_LIVE));
-}
-
-void check_free(void)
-{
-    if (w.known)
-        free(w.known->slots);
-    free(w.known);
-    w.known = NULL;
 }

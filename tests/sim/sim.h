@@ -98,7 +98,7 @@ enum answer { A_NONE, A_RETRY, A_FAIL, A_DONE };
 /* A node of a run as the model has it. */
 enum outcome { O_NONE, O_DONE, O_FALLBACK, O_CONTINUED, O_FAILED };
 struct nstate {
-    uint8_t outcome, skip; /* skip: enum resolved of check.c, once it is known */
+    uint8_t outcome, skip; /* skip: enum resolved, once it is known */
     bool alive;            /* an attempt is under way */
     bool committed;        /* its outputs are in a published event */
     bool assumed;          /* its outcome is: by a kept result */
@@ -189,7 +189,7 @@ struct world {
     int npends, held[TL_CLASS_COUNT];
     unsigned slow_permille, lose_permille, fail_permille;
     int64_t commit_max_us;
-    struct known *known; /* pure results there must be, see check.c */
+    struct known *known; /* pure results there must be, see model.c */
 };
 extern struct world w;
 
@@ -217,6 +217,18 @@ void ops_change(struct pend *p); /* the outside is changed */
 void ops_progress(struct pend *p);
 void ops_let_go(void); /* the machine stops: all that had been told to end does */
 
+/* model.c */
+enum resolved { R_UNKNOWN, R_DONE, R_FAILED, R_SKIP_FAIL, R_SKIP_BRANCH };
+enum resolved model_resolve(struct simrun *run, int node); /* as far as it is decided */
+/* What a node receives, once all its producers are resolved. */
+void model_inputs(const struct simrun *run, int node, double in[INS][SOURCES], int count[INS]);
+void model_set(struct nstate *s, const struct gnode *n, double value); /* its output */
+/* A pure node with these inputs has a result; committed: one that must be found again. */
+void model_know(const struct simrun *run, const struct gnode *n, double in[INS][SOURCES], const int count[INS],
+                bool committed);
+bool model_is_kept(const struct simrun *run, const struct gnode *n, double in[INS][SOURCES], const int count[INS]);
+void model_free(void);
+
 /* check.c: the model follows what is seen, and complains. */
 struct simrun *check_run_of(struct tl_op_ctx *ctx);
 void check_begin(struct simrun *run, int node, struct tl_op_ctx *ctx, double in[INS][SOURCES], int count[INS]);
@@ -226,7 +238,6 @@ void check_notify(struct simrun *run, uint64_t seq, bool ended);
 void check_crash(void);
 void check_quiet(void); /* nothing is left to do: each run has ended or says what it waits for */
 void check_final(void);
-void check_free(void);
 
 /* people.c */
 bool people_answer(void); /* somebody answers one question; false where there is none */

@@ -513,5 +513,5 @@ void world_close(void)
         tl_plan_unref(w.runs[i].plan);
     for (int i = 0; i < w.ngraphs; i++)
         graph_clear(&w.graphs[i]);
-    check_free();
+    model_free();
 }

@@ -287,21 +287,25 @@ static void test_map_of_no_list(void **state)
     assert_failed(&id, "SCHEMA_INVALID", "the input \"items\" received a value that is no list");
 }
 
-static char *many(int n)
+/* A map of n items that are given, or come over an edge. */
+static char *many(int n, bool edge)
 {
     struct tl_str s = {0};
     tl_str_puts(&s, "{\"nodes\":[{\"id\":\"m\",\"type\":\"map\",\"data\":{" ITEM_PORTS ",\"graph\":" PLUS_ONE
-                    ",\"params\":{\"concurrency\":64},\"inputs\":{\"items\":[");
+                    ",\"params\":{\"concurrency\":64}");
+    tl_str_puts(&s, edge ? "}},{\"id\":\"s\",\"type\":\"switch\",\"data\":{\"cases\":[{\"name\":\"big\",\"when\":\"value == 1\"}],\"inputs\":{\"value\":["
+                         : ",\"inputs\":{\"items\":[");
     for (int i = 0; i < n; i++)
         tl_str_printf(&s, "%s%d", i ? "," : "", i);
-    tl_str_puts(&s, "]}}}],\"edges\":[]}");
+    tl_str_printf(&s, "]}}}],\"edges\":[%s]}", edge ? E("s", "else", "m", "items") : "");
     return tl_str_take(&s);
 }
 
 static void test_map_of_many(void **state)
 {
     (void)state;
-    TL_AUTO_FREE char *graph = many(TL_MAP_ITEMS_MAX), *more = many(TL_MAP_ITEMS_MAX + 1);
+    TL_AUTO_FREE char *graph = many(TL_MAP_ITEMS_MAX, false), *more = many(TL_MAP_ITEMS_MAX + 1, true),
+                       *given = many(TL_MAP_ITEMS_MAX + 1, false);
     struct tl_id id = run(graph);
     TL_AUTO_JSON json_t *events = fx_events(&id);
     json_t *y = fx_output(events, "m", "y");
@@ -311,6 +315,8 @@ static void test_map_of_many(void **state)
     assert_int_equal(fx.calls, TL_MAP_ITEMS_MAX);
     id = run(more);
     assert_failed(&id, "SCHEMA_INVALID", "10001 items are more than the limit of 10000");
+    static const char *const told[] = {"m $.nodes[0].data.inputs.items 10001 items are more than the limit of 10000", NULL};
+    assert_problems(given, told);
 }
 
 /* ---- loop ---- */
