@@ -178,6 +178,8 @@ uint32_t tl_run_slice(struct tl_run *run, enum tl_op_class cls, struct tl_op_ctx
                 break;
             continue;
         }
+        if (!run->stopping && run->parent && tl_run_stops(run->parent->run))
+            tl_run_stop_now(run, TL_ECANCELLED, NULL, NULL); /* before whoever tells one nested run after the other comes here */
         if (run->stopping || run->nodes[i].status != TL_NODE_QUEUED)
             continue;
         if (tl_run_compute(run, i)) {

@@ -7,12 +7,14 @@
 #include "graph/state.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <string.h>
 #include <unistd.h>
 
 enum {
     CREDIT_US = 10 * 1000, /* an organisation that comes anew is let in before those that had more than this ahead of it */
     TURN_US = 2 * 1000,    /* after which another run of the same organisation and priority has its turn */
+    TRIM_NODES = 50000,    /* of a run, beyond which its memory is given back to the system */
     CLOSE_S = 10,          /* for ops to let go when the executor closes */
 };
 
@@ -322,6 +324,13 @@ static void *work(void *arg)
             idle &= !exec->listed[c] || exec->busy[c] >= exec->conf.places[c];
         if (!idle)
             continue;
+        if (exec->trim) {
+            exec->trim = false;
+            pthread_mutex_unlock(&exec->lock);
+            malloc_trim(0);
+            pthread_mutex_lock(&exec->lock);
+            continue;
+        }
         exec->sleeping++;
         pthread_cond_wait(&exec->work, &exec->lock);
         exec->sleeping--;
@@ -374,15 +383,48 @@ void tl_exec_add_live(struct tl_exec *exec, struct tl_run *run)
     *b = run;
     exec->nlive++;
     exec->live_nodes += run->plan->nwanted;
+    run->flow->nodes += run->plan->nwanted;
     pthread_mutex_unlock(&exec->lock);
 }
 
-bool tl_exec_has_room(struct tl_exec *exec, uint32_t nodes)
+/* Half of what the others leave: whoever comes finds room. */
+static bool fits(size_t max, size_t all, size_t own, size_t more)
+{
+    size_t others = all - own;
+    return others < max && own + more <= (max - others) / 2;
+}
+
+bool tl_exec_has_room(struct tl_exec *exec, const char *org, uint32_t nodes)
 {
     pthread_mutex_lock(&exec->lock);
-    bool room = exec->live_nodes + nodes <= TL_LIVE_NODES_MAX;
+    const struct tl_flow *f = exec->flows;
+    while (f && strcmp(f->org, org) != 0)
+        f = f->next;
+    bool room = fits(TL_LIVE_NODES_MAX, exec->live_nodes, f ? f->nodes : 0, nodes);
     pthread_mutex_unlock(&exec->lock);
     return room;
+}
+
+bool tl_exec_take_nested(struct tl_run *root, size_t nodes)
+{
+    struct tl_exec *exec = root->exec;
+    pthread_mutex_lock(&exec->lock);
+    bool room = fits(TL_NESTED_NODES_MAX, exec->nested_nodes, root->flow->nested, nodes);
+    if (room) {
+        exec->nested_nodes += nodes;
+        root->flow->nested += nodes;
+    }
+    pthread_mutex_unlock(&exec->lock);
+    return room;
+}
+
+void tl_exec_give_nested(struct tl_run *root, size_t nodes)
+{
+    struct tl_exec *exec = root->exec;
+    pthread_mutex_lock(&exec->lock);
+    exec->nested_nodes -= nodes;
+    root->flow->nested -= nodes;
+    pthread_mutex_unlock(&exec->lock);
 }
 
 /* Nothing may be freed while someone still comes back. */
@@ -403,6 +445,8 @@ void tl_exec_remove_live(struct tl_exec *exec, struct tl_run *run)
         *at = run->next_live;
         exec->nlive--;
         exec->live_nodes -= run->plan->nwanted;
+        run->flow->nodes -= run->plan->nwanted;
+        exec->trim |= run->plan->nnodes + run->steps > TRIM_NODES;
         tell_idle(exec);
     }
     pthread_mutex_unlock(&exec->lock);

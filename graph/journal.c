@@ -13,6 +13,8 @@
 enum {
     EVERY_US = 50 * 1000, /* between two commits, and between two run.progress */
     PARTIAL_BYTES = 512 * 1024, /* of outputs in one run.partial, where a single node has no more */
+    WAITS_SHOWN = 20,           /* in a record */
+    WAIT_BYTES = 4096,          /* of each, where what is shown is more it is left out there */
     SMALL_BATCH = 64,           /* changes and results; more are put into words on an executor thread, not the writer's */
 };
 
@@ -234,12 +236,19 @@ static int add_progress(struct batch *b, struct tl_journal *j)
     return err;
 }
 
+/* What a record says of those that wait: as much as a reader of many records can take. The whole is in the nodes' states. */
 static json_t *waiting_list(const struct tl_journal *j)
 {
     json_t *list = json_array();
-    for (size_t i = 0; list && i < j->nwaits; i++) {
+    for (size_t i = 0; list && i < j->nwaits && i < WAITS_SHOWN; i++) {
         json_t *w = json_pack("{s:s}", "node", j->waits[i].step);
         json_object_update_missing(w, j->waits[i].what);
+        if (json_dumpb(w, NULL, 0, JSON_COMPACT) > WAIT_BYTES) {
+            json_object_del(w, "shown");
+            json_object_set_new(w, "shown_omitted", json_true());
+        }
+        if (json_dumpb(w, NULL, 0, JSON_COMPACT) > WAIT_BYTES)
+            json_object_del(w, "form");
         json_array_append_new(list, w);
     }
     return list;
@@ -270,6 +279,8 @@ static char *record_text(struct tl_run *run, const char *status, double progress
         json_object_set_new(r, "budget_cost_usd", json_real(run->budget.cost_usd));
     if (run->journal && run->journal->nwaits && !ended)
         json_object_set_new(r, "waiting_for", waiting_list(run->journal));
+    if (run->journal && run->journal->nwaits > WAITS_SHOWN && !ended)
+        json_object_set_new(r, "waiting_count", json_integer((json_int_t)run->journal->nwaits));
     if (run->meta)
         json_object_update_missing(r, run->meta);
     return tl_json_text(r);
@@ -657,8 +668,10 @@ void tl_journal_node_changed(struct tl_run *run, uint32_t node)
         c->cached = s->cached;
         free(c->more);
         c->more = s->extra || s->attempts > 1 ? more_of(s) : NULL;
-        if (j->nwaits || s->status == TL_NODE_WAITING)
-            note_wait(j, run, node, s->status == TL_NODE_WAITING && s->extra ? s->extra->waits : NULL);
+        bool asks = s->status == TL_NODE_WAITING;
+        if (asks || s->asks)
+            note_wait(j, run, node, asks && s->extra ? s->extra->waits : NULL);
+        run->nodes[node].asks = asks;
         if (run == j->run) {
             j->done = run->progress;
             j->ndone = run->ndone;

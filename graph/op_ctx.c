@@ -50,6 +50,8 @@ void tl_op_ctx_free(struct tl_op_ctx *ctx, struct tl_op_ctx **spare)
     free(ctx->message);
     free(ctx->step_key);
     free(ctx->idem_key);
+    if (ctx->claimed)
+        tl_exec_give_nested(ctx->run->root, ctx->claimed);
     if (spare && ctx->cap <= SPARE_MAX && (!*spare || (*spare)->cap < ctx->cap)) {
         struct tl_op_ctx *smaller = *spare;
         *spare = ctx;
@@ -241,7 +243,7 @@ bool tl_op_cancelled(struct tl_op_ctx *ctx)
                 tl_exec_mono_us(run->exec) - ctx->began_us > policy->timeout_ms * 1000;
     pthread_mutex_lock(&run->lock);
     ctx->timed_out |= late;
-    bool cancelled = run->stopping || ctx->timed_out;
+    bool cancelled = tl_run_stops(run) || ctx->timed_out;
     pthread_mutex_unlock(&run->lock);
     return cancelled;
 }
@@ -517,6 +519,19 @@ json_t *tl_op_upstream(struct tl_op_ctx *ctx, bool sequential)
                      all);
 }
 
+static int too_many(struct tl_op_ctx *ctx)
+{
+    return tl_op_fail(ctx, TL_ELIMIT, "the organisation has too many nodes of nested graphs under way");
+}
+
+int tl_op_claim(struct tl_op_ctx *ctx, size_t nodes)
+{
+    if (!tl_exec_take_nested(ctx->run->root, nodes))
+        return too_many(ctx);
+    ctx->claimed += nodes;
+    return 0;
+}
+
 static int nest_new(struct tl_op_ctx *ctx, const struct tl_nest *nest, struct tl_run **ret)
 {
     struct tl_run *outer = ctx->run, *run;
@@ -525,17 +540,18 @@ static int nest_new(struct tl_op_ctx *ctx, const struct tl_nest *nest, struct tl
     if (err)
         return err;
     run = *ret;
-    exec->nested_nodes += run->plan->nnodes;
     run->root = tl_run_ref(outer->root);
+    run->counted = tl_exec_take_nested(run->root, run->plan->nnodes);
     run->flow = run->root->flow;
     uint32_t n = run->plan->input_node == UINT32_MAX ? 0 : run->plan->nodes[run->plan->input_node].nout;
     struct tl_str prefix = {0};
     tl_str_printf(&prefix, "%s%s/", tl_op_step_key(ctx), nest->suffix ? nest->suffix : "");
     run->prefix = tl_str_take(&prefix);
     run->inputs = tl_calloc(n, sizeof(*run->inputs));
-    if (!run->inputs || !run->prefix) {
+    if (!run->counted || !run->inputs || !run->prefix) {
+        err = run->counted ? TL_ENOMEM : too_many(ctx);
         tl_run_unref(run);
-        return TL_ENOMEM;
+        return err;
     }
     for (uint32_t i = 0; i < n; i++)
         run->inputs[i] = tl_value_ref(&nest->inputs[i]);
@@ -555,8 +571,10 @@ int tl_op_nest(struct tl_op_ctx *ctx, const struct tl_nest *nest)
         depth++;
     if (depth > TL_GRAPH_MAX_NESTING)
         return tl_op_fail(ctx, TL_EINVAL, "graphs are nested deeper than %d", TL_GRAPH_MAX_NESTING);
-    if (outer->exec->nested_nodes + nest->plan->nnodes > TL_NESTED_NODES_MAX)
-        return tl_op_fail(ctx, TL_ERATE, "too many nodes of nested graphs are under way");
+    if (tl_run_stops(outer))
+        return TL_ECANCELLED;
+    if ((outer->root->steps += nest->plan->nnodes) > TL_RUN_STEPS_MAX)
+        return tl_op_fail(ctx, TL_ELIMIT, "the run makes more than %d steps in nested graphs", TL_RUN_STEPS_MAX);
     int err = nest_new(ctx, nest, &run);
     if (err)
         return err;

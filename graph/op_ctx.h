@@ -100,6 +100,8 @@ struct tl_nest {
     void (*done)(struct tl_op_ctx *ctx, void *arg, const struct tl_nested_result *result);
 };
 int tl_op_nest(struct tl_op_ctx *ctx, const struct tl_nest *nest);
+/* Counts what an op keeps for so many nested nodes to come (items of a list) against the organisation's share, until the op ends. TL_ELIMIT. */
+int tl_op_claim(struct tl_op_ctx *ctx, size_t nodes);
 /* Cancels the nested runs that there are; each still calls done. ctx may be gone when it returns. */
 void tl_op_nest_stop(struct tl_op_ctx *ctx);
 

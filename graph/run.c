@@ -56,12 +56,14 @@ void tl_run_unref(struct tl_run *run)
     if (run->root == run) {
         tl_exec_leave_flow(run->exec, run->flow);
     } else {
-        run->exec->nested_nodes -= run->plan->nnodes;
+        if (run->counted)
+            tl_exec_give_nested(run->root, run->plan->nnodes);
         tl_run_unref(run->root);
     }
     tl_journal_free(run->journal);
     tl_history_clear(&run->history);
     free(run->held);
+    free(run->budget_step);
     free(run->nodes);
     free(run->prefix);
     free(run->err_node);
@@ -493,17 +495,48 @@ static void node_failed(struct tl_op_ctx *ctx, int err)
     }
 }
 
+static const char over_budget[] = "the run used more than its budget allows";
+
+static void stop_over_budget(struct tl_task *task)
+{
+    struct tl_run *root = (struct tl_run *)((char *)task - offsetof(struct tl_run, budget_task));
+    tl_run_stop(root, TL_EBUDGET, root->budget_step, over_budget);
+    tl_run_unref(root);
+}
+
+/* Against the budget counts what ops used themselves, at any depth: what holds others only hands on what they used. */
+static void spend(struct tl_op_ctx *ctx)
+{
+    struct tl_run *run = ctx->run, *root = run->root;
+    const struct tl_budget *b = &root->budget;
+    if ((!b->tokens && b->cost_usd <= 0) || ctx->def->op->flags & TL_OP_COMPOSITE)
+        return;
+    if (run != root)
+        pthread_mutex_lock(&root->lock);
+    struct tl_usage *u = &root->spent;
+    u->tokens_in += ctx->usage.tokens_in;
+    u->tokens_out += ctx->usage.tokens_out;
+    u->cost_usd += ctx->usage.cost_usd;
+    bool over = (b->tokens && u->tokens_in + u->tokens_out > b->tokens) || (b->cost_usd > 0 && u->cost_usd > b->cost_usd);
+    if (over && run == root && !root->stopping) {
+        tl_run_stop_now(root, TL_EBUDGET, ctx->def->id, over_budget);
+    } else if (over && run != root && !root->budget_task.fn) { /* its nested runs' locks may not be waited for here */
+        root->budget_task.fn = stop_over_budget;
+        root->budget_step = tl_op_open(ctx) ? tl_run_step_id(run, ctx->node) : NULL;
+        tl_run_ref(root);
+        tl_exec_task(root->exec, &root->budget_task);
+    }
+    if (run != root)
+        pthread_mutex_unlock(&root->lock);
+}
+
 static void count_usage(struct tl_op_ctx *ctx)
 {
-    struct tl_run *run = ctx->run;
-    const struct tl_budget *b = &run->budget;
-    run->usage.tokens_in += ctx->usage.tokens_in;
-    run->usage.tokens_out += ctx->usage.tokens_out;
-    run->usage.cost_usd += ctx->usage.cost_usd;
-    bool tokens = b->tokens && run->usage.tokens_in + run->usage.tokens_out > b->tokens;
-    bool cost = b->cost_usd > 0 && run->usage.cost_usd > b->cost_usd;
-    if ((tokens || cost) && !run->stopping)
-        tl_run_stop_now(run, TL_EBUDGET, ctx->def->id, tokens ? "the run used more tokens than its budget allows" : "the run cost more than its budget allows");
+    struct tl_usage *u = &ctx->run->usage;
+    u->tokens_in += ctx->usage.tokens_in;
+    u->tokens_out += ctx->usage.tokens_out;
+    u->cost_usd += ctx->usage.cost_usd;
+    spend(ctx);
 }
 
 /* For the estimates of later runs: what an attempt took whose outcome is its own, not a person's or a cancel's. run->lock held. */

@@ -176,7 +176,7 @@ static int start_stored(struct first *f, const struct tl_run_req *req)
 int tl_run_start(struct tl_exec *exec, const struct tl_run_req *req,
                  void (*started)(void *arg, int err, const struct tl_id *id), void *arg)
 {
-    if (!tl_exec_has_room(exec, req->plan->nwanted))
+    if (!tl_exec_has_room(exec, req->org, req->plan->nwanted))
         return TL_ERATE;
     struct tl_id id = tl_exec_new_id(exec);
     struct first *f = tl_calloc(1, sizeof(*f));
@@ -287,7 +287,7 @@ static json_t *meta_of(const json_t *record)
 {
     static const char *const own[] = {"id",       "org",        "sub",        "kind",       "status",
                                       "progress", "created_at", "started_at", "updated_at", "ended_at",
-                                      "last_seq", "graph_hash", "node_count", "result", "waiting_for", "priority", "budget_tokens", "budget_cost_usd", NULL};
+                                      "last_seq", "graph_hash", "node_count", "result", "waiting_for", "waiting_count", "priority", "budget_tokens", "budget_cost_usd", NULL};
     json_t *meta = json_copy((json_t *)(uintptr_t)record);
     for (size_t i = 0; meta && own[i]; i++)
         json_object_del(meta, own[i]);

@@ -52,6 +52,7 @@ struct tl_node_state {
     bool marked : 1;               /* that it began is on disk (TL_OP_EFFECT) */
     bool unsure : 1;               /* an attempt was given up while it may have been at work outside */
     bool fallback : 1;             /* its policy's outputs stand in for its own */
+    bool asks : 1;                 /* it stands in the journal's list of those that wait */
     bool answered : 1;             /* a person said what became of it */
 };
 
@@ -72,6 +73,7 @@ struct tl_ready {
 struct tl_flow {
     struct tl_flow *next;                                   /* in exec->flows */
     size_t runs;                                            /* live outermost runs */
+    size_t nodes, nested;                                   /* of them, and of nested runs */
     double used_us[TL_CLASS_COUNT];                         /* virtual time: the least goes first */
     struct tl_run *head[TL_CLASS_COUNT][3], *tail[TL_CLASS_COUNT][3]; /* by priority, high first */
     size_t listed[TL_CLASS_COUNT];
@@ -102,7 +104,7 @@ struct tl_run {
     double progress;   /* sum of the nodes' progress */
     int err;           /* the first failure, TL_ECANCELLED when cancelled */
     char *err_node, *err_message, *cancel_reason;
-    bool stopping; /* no further node starts */
+    _Atomic bool stopping; /* no further node starts; also looked at by the nested runs inside, without the lock */
     bool ended;    /* finish has been decided */
     struct tl_usage usage;
     struct tl_task end_task;
@@ -112,7 +114,7 @@ struct tl_run {
     struct tl_run *next_nested, *prev_nested; /* in parent->nested; under the parent run's lock */
     struct tl_value *inputs;                  /* per env.in port; owned */
     char *prefix;                             /* what step ids inside begin with: "node#2/" */
-    bool open, told_to_stop;
+    bool open, told_to_stop, counted;
     void *nest_arg;
     void (*nest_step)(void *arg, const struct tl_plan_node *node, uint32_t done, uint32_t total);
     void (*nest_done)(struct tl_op_ctx *ctx, void *arg, const struct tl_nested_result *result);
@@ -126,6 +128,9 @@ struct tl_run {
     int64_t created_ms, started_ms;
     int priority;
     struct tl_budget budget;
+    struct tl_usage spent;             /* against the budget, at any depth */
+    struct tl_task budget_task;        /* stops the run, once */
+    char *budget_step;                 /* that went beyond it; NULL inside a capsule */
     struct tl_run *next_live;          /* exec->live chain */
     _Atomic bool suspended;            /* the executor closes: no terminal event */
     _Atomic bool durable;              /* its first commit is on disk */
@@ -137,6 +142,7 @@ struct tl_run {
     uint64_t quick_nodes;              /* … and how many */
     struct tl_held *held;              /* nodes that wait for that, each with a reference to its run */
     size_t nheld, held_cap;
+    _Atomic uint32_t steps;            /* nodes of nested graphs made so far */
     json_t *told;                      /* step ids inside groups whose outputs the journal had when the run was taken up; NULL for none */
     struct tl_journal *journal;        /* NULL without a database */
 };
@@ -175,15 +181,17 @@ struct tl_op_ctx {
     struct tl_task task;   /* going on after its mark is on disk */
     struct tl_result_ctx result;
     struct tl_kept *kept; /* for the next commit; from the end of the attempt on */
-    size_t cap; /* bytes of the whole block */
+    size_t claimed; /* nested nodes (tl_op_claim) */
+    size_t cap;     /* bytes of the whole block */
     _Alignas(16) unsigned char priv[];
 };
 
 enum {
     TL_LIVE_BUCKETS = 1024,
     TL_POST_MAX = 10000,
-    TL_LIVE_NODES_MAX = 1000000, /* a run beyond it is refused until others have ended */
-    TL_NESTED_NODES_MAX = 2000000, /* of all nested runs at once; one beyond it fails its node */
+    TL_LIVE_NODES_MAX = 1000000, /* of all live runs; one organisation may have half of what the others leave */
+    TL_NESTED_NODES_MAX = 2000000, /* of all nested runs at once, items of maps included; shared in the same way */
+    TL_RUN_STEPS_MAX = 1000000, /* nodes of nested graphs that one run makes in its life */
     TL_MEDIA_PLACES = 2,
     TL_NET_PLACES = 64,
 };
@@ -217,8 +225,8 @@ struct tl_exec {
     _Atomic size_t hungry;               /* listed cpu runs and posted functions: someone may have to be let in */
     struct tl_run *live[TL_LIVE_BUCKETS];
     size_t nlive;
-    size_t live_nodes; /* of all live runs */
-    _Atomic size_t nested_nodes;
+    size_t live_nodes, nested_nodes; /* of all live runs, and within them */
+    bool trim; /* a large run is gone: what it held is given back when a thread has nothing to do */
     size_t ncommits; /* commits under way that will come back here */
     struct tl_asks *asks;
     int64_t id_ms; /* of the last id made */
@@ -241,8 +249,20 @@ void tl_exec_leave_flow(struct tl_exec *exec, struct tl_flow *flow);
 struct tl_run *tl_exec_find(struct tl_exec *exec, const struct tl_id *id); /* a reference, or NULL */
 void tl_exec_add_live(struct tl_exec *exec, struct tl_run *run);           /* takes a reference of its own */
 void tl_exec_remove_live(struct tl_exec *exec, struct tl_run *run);
-bool tl_exec_has_room(struct tl_exec *exec, uint32_t nodes);                /* for another run of so many */
+/* Whether an organisation may have so many nodes more under way. */
+bool tl_exec_has_room(struct tl_exec *exec, const char *org, uint32_t nodes);
+/* The same for nested nodes, which are counted until they are given back. */
+bool tl_exec_take_nested(struct tl_run *root, size_t nodes);
+void tl_exec_give_nested(struct tl_run *root, size_t nodes);
 void tl_exec_commits(struct tl_exec *exec, int more);                       /* counts commits under way, up or down */
+
+/* Whether the run or one around it stops. Any thread, no lock. */
+static inline bool tl_run_stops(const struct tl_run *run)
+{
+    while (!run->stopping && run->parent)
+        run = run->parent->run;
+    return run->stopping;
+}
 
 /* attempt.c */
 /* The value an input port receives; TL_ENOTFOUND where a required one has none, TL_EINVAL where it is of another type. */

@@ -345,7 +345,10 @@ static int run(struct tl_op_ctx *ctx)
         return tl_op_fail(ctx, TL_ESCHEMA, "the input \"items\" received a value that is no list");
     if (m->n > TL_MAP_ITEMS_MAX)
         return tl_op_fail(ctx, TL_ESCHEMA, "%zu items are more than the limit of %d", m->n, TL_MAP_ITEMS_MAX);
-    int err = prepare_lists(m);
+    int err = tl_op_claim(ctx, m->n);
+    if (err)
+        return err;
+    err = prepare_lists(m);
     if (err || pthread_mutex_init(&m->lock, NULL) != 0)
         return err ? err : TL_ENOMEM;
     m->locked = true;

@@ -32,7 +32,7 @@ test('help and version, for each command', () => {
   assert.match(run(['--version']).stdout, /^talos \d+\.\d+\.\d+\n$/);
   const help = run(['--help']);
   assert.equal(help.status, 0);
-  for (const name of ['serve', 'run', 'capsule', 'template', 'token', 'backup', 'check']) {
+  for (const name of ['serve', 'run', 'why', 'approve', 'capsule', 'template', 'token', 'backup', 'check']) {
     assert.match(help.stdout, new RegExp(`^  ${name} `, 'm'));
     const one = run([name, '--help']);
     assert.equal(one.status, 0);
@@ -43,7 +43,9 @@ test('help and version, for each command', () => {
 });
 
 test('wrong usage is status 2 and says what is wrong', () => {
-  for (const args of [[], ['nosuch'], ['run'], ['run', 'a', 'b'], ['serve', '--listen', 'x:99999'], ['serve', 'x'], ['serve', '--cache-max', '1.5G'], ['token', '--role', 'king'], ['token', '--ttl', 'soon'],
+  for (const args of [[], ['nosuch'], ['run'], ['run', 'a', 'b'], ['serve', '--listen', 'x:99999'], ['serve', 'x'], ['serve', '--cache-max', '1.5G'], ['serve', '--retention', '-1'], ['serve', '--retention', '1d'], ['serve', '--cpu', '0'], ['serve', '--media', 'x'], ['serve', '--net', '1025'],
+    ['run', 'x', '--priority', 'urgent'], ['run', 'x', '--budget-cost', '0'], ['run', 'x', '--budget-tokens', '1.5'], ['why', 'x'], ['why', 'x', 'y', '--data', data, '--server', 'http://127.0.0.1:1'],
+    ['approve', 'x', 'y'], ['approve', 'x', 'y', '--approve', '--reject'], ['approve', 'x', '--approve'], ['token', '--role', 'king'], ['token', '--ttl', 'soon'],
     ['token', '--org', 'talos'], ['backup'], ['capsule'], ['capsule', 'show'], ['template', 'list', 'x'], ['run', 'x', '--data', data, '--server', 'http://127.0.0.1:1']]) {
     const { status, stderr } = run(args);
     assert.equal(status, 2, args.join(' '));
@@ -51,6 +53,48 @@ test('wrong usage is status 2 and says what is wrong', () => {
   }
   assert.equal(run(['run', 'x', '--server', 'ftp://127.0.0.1']).status, 2);
 });
+
+test('a setting of the environment that cannot be read is status 2', () => {
+  for (const env of [{ TALOS_RETENTION: 'soon' }, { TALOS_CACHE_MAX: 'much' }]) {
+    const { status, stderr } = run(['serve', '--data', path.join(work, 'unread')], env);
+    assert.equal(status, 2);
+    assert.match(stderr, new RegExp(Object.keys(env)[0]));
+  }
+});
+
+const numbers = (b) => ({
+  nodes: [{ id: 'n', type: 'input.number', data: { params: { value: 7 } } }, { id: 'sum', type: 'number.math', data: { inputs: { b } } }],
+  edges: [{ source: 'n', sourceHandle: 'value', target: 'sum', targetHandle: 'a' }],
+});
+const numbersFile = path.join(work, 'numbers.json');
+
+// The same here and on a server.
+function dryRunsAndReasons(where, env = {}) {
+  const b = Math.floor(Math.random() * 1e9); // no earlier run had it
+  fs.writeFileSync(numbersFile, JSON.stringify(numbers(b + 0.5)));
+  const go = (args) => run([...args, ...where], env);
+  const before = go(['run', numbersFile, '--dry-run']);
+  assert.equal(before.status, 0, before.stderr);
+  assert.match(before.stdout, /^ {2}runs +sum$/m);
+  const [queued] = events(go(['run', numbersFile, '--json', '--priority', 'low', '--budget-tokens', '5', '--budget-cost', '0.5']).stdout);
+  const after = go(['run', numbersFile, '--dry-run']);
+  assert.match(after.stdout, /^ {2}there already +n\n {2}there already +sum\n0 nodes run, 2 are there already\. Estimate: 0 s, 0 tokens, 0 USD\.\n$/);
+  assert.deepEqual(JSON.parse(go(['run', numbersFile, '--dry-run', '--json']).stdout).cached, ['n', 'sum']);
+  fs.writeFileSync(numbersFile, JSON.stringify(numbers(b)));
+  const [again] = events(go(['run', numbersFile, '--json']).stdout);
+  const why = go(['why', again.run_id, 'sum']);
+  assert.equal(why.status, 0, why.stderr);
+  // On a server each run of a file is of a canvas of its own, and is not compared with others.
+  assert.match(why.stdout, where.length ? /^"sum" ran because no earlier run / : new RegExp(`^"sum" ran because .* ${queued.run_id}\\.\\n {2}literal b: .* -> ${b}\\n$`));
+  assert.equal(JSON.parse(go(['why', again.run_id, 'n', '--json']).stdout).reason, 'cached');
+  for (const [id, node] of [[again.run_id, 'nobody'], ['x', 'n']]) assert.equal(go(['why', id, node]).status, 3);
+  fs.writeFileSync(numbersFile, JSON.stringify({ nodes: [{ id: 'a', type: 'no.such' }], edges: [] }));
+  const broken = go(['run', numbersFile, '--dry-run']);
+  assert.equal(broken.status, 2);
+  assert.match(broken.stderr, /no\.such/);
+}
+
+test('dry runs, and why a node ran or did not', () => dryRunsAndReasons([]));
 
 test('what is not there is status 3', () => {
   assert.equal(run(['run', 'nosuch']).status, 3);
@@ -192,6 +236,31 @@ describe('beside a server', () => {
       if (text.includes('"run.completed"')) break;
     }
     assert.deepEqual(seen, again);
+  });
+
+  test('dry runs and reasons on a server', () => dryRunsAndReasons(['--server', `127.0.0.1:${server.port}`], { TALOS_TOKEN: server.token }));
+
+  test('why --data beside the server is refused', () => assert.equal(run(['why', 'x', 'y']).status, 4));
+
+  test('approve answers what a step waits for', async () => {
+    const gate = { nodes: [{ id: 'g', type: 'gate', data: { params: { prompt: 'Good?' }, inputs: { value: 7 } } }], edges: [] };
+    const at = ['--server', `127.0.0.1:${server.port}`, '--token', server.token];
+    const { body } = await server.json('POST', '/api/v1/runs', { graph: gate });
+    for await (const { data: text } of server.sse(`/api/v1/runs/${body.run_id}/stream`))
+      if (text.includes('"waiting_for"')) break;
+    const not = run(['approve', body.run_id, 'nobody', '--approve', ...at]);
+    assert.equal(not.status, 1);
+    assert.match(not.stderr, /does not wait/);
+    assert.equal(run(['approve', body.run_id, 'g', '--retry', ...at]).status, 2, 'no decision of a gate');
+    const yes = run(['approve', body.run_id, 'g', '--approve', '--comment', 'fine', ...at]);
+    assert.equal(yes.status, 0, yes.stderr);
+    assert.equal(yes.stdout, 'g: approve\n');
+    let last;
+    for await (const { data: text } of server.sse(`/api/v1/runs/${body.run_id}/stream`)) last = JSON.parse(text);
+    assert.equal(last.type, 'run.completed');
+    assert.equal(last.payload.outputs.g.comment, 'fine');
+    assert.equal(run(['approve', 'x', 'g', '--approve', ...at]).status, 3);
+    assert.equal(run(['approve', body.run_id, 'g', '--approve', '--server', '127.0.0.1:9', '--token', 'x']).status, 6);
   });
 
   test('run --server goes on where its connection broke', async () => {

@@ -128,7 +128,7 @@ static enum resolved resolve_group(struct simrun *run, int i)
 {
     struct nstate *s = &run->node[i];
     const struct gnode *n = &run->graph->node[i];
-    double v[NODES_MAX], last = 0;
+    double v[NODES_MAX], u[NODES_MAX], last = 0, other = 0; /* u: where nothing of an earlier life was kept */
     bool done = true;
     for (int k = 0; k < n->nbody * (n->items ? n->items : 1); k++) {
         int b = n->first + k, count[INS];
@@ -137,11 +137,17 @@ static enum resolved resolve_group(struct simrun *run, int i)
         bool is = model_resolve(run, b) == R_DONE;
         if (!is && !group_is_pure(run->graph, i))
             done = s->maybe;
+        const struct nstate *bs = &run->node[b];
         model_inputs(run, b, in, count);
         for (int p = 0; p < INS; p++)
             if (body->in[p].n && body->in[p].src[0].node >= n->first)
                 in[p][0] = v[body->in[p].src[0].node - n->first], count[p] = 1;
-        v[k] = last = is ? run->node[b].out[0] : graph_eval(body, in, count);
+        v[k] = last = is ? bs->out[0] : graph_eval(body, in, count);
+        for (int p = 0; p < INS; p++)
+            if (body->in[p].n && body->in[p].src[0].node >= n->first)
+                in[p][0] = u[body->in[p].src[0].node - n->first];
+        u[k] = other =
+            is && !bs->either && (!bs->assumed || !kind_is_pure(body->kind)) ? bs->out[0] : graph_eval(body, in, count);
     }
     if (!done)
         return R_UNKNOWN;
@@ -149,6 +155,8 @@ static enum resolved resolve_group(struct simrun *run, int i)
     s->assumed = true;
     if (!s->maybe || group_is_pure(run->graph, i))
         model_set(s, n, last);
+    s->either = other != last;
+    s->other = other;
     return R_DONE;
 }
 

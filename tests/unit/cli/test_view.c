@@ -69,6 +69,28 @@ static void view_follows_events(void **state)
     assert_int_equal(json_integer_value(json_object_get(json_object_get(v.outputs, "a.b"), "n")), 1);
 }
 
+/* Whoever comes late to a run whose journal was cut gets its state and its ending. */
+static void a_reset_is_the_state(void **state)
+{
+    (void)state;
+    TL_AUTO_JSON json_t *graph = parse(graph_text);
+    struct tl_cli_view v TL_CLEANUP(tl_cli_view_clear) = {0};
+    assert_int_equal(tl_cli_view_init(&v, graph), 0);
+    feed(&v, "run.reset",
+         "{\"reason\":\"retention\",\"status\":\"done\",\"progress\":100,\"nodes\":{\"clip\":{\"status\":\"done\",\"cached\":true},"
+         "\"a.b\":{\"status\":\"failed\"},\"nobody\":{\"status\":\"done\"}}}");
+    assert_false(tl_cli_view_ended(&v));
+    assert_int_equal(v.nodes[0].status, TL_VIEW_DONE);
+    assert_true(v.nodes[0].cached);
+    assert_int_equal(v.nodes[1].status, TL_VIEW_FAILED);
+    assert_int_equal(v.nodes[2].status, TL_VIEW_QUEUED);
+    feed(&v, "run.reset", "{\"node_counts\":{\"done\":70000}}");
+    feed(&v, "run.reset", "[1]");
+    feed(&v, "run.completed", "{\"outputs\":{\"clip\":{\"n\":1}}}");
+    assert_true(tl_cli_view_ended(&v));
+    assert_int_equal(v.status, TL_VIEW_DONE);
+}
+
 /* What steps ask is shown as long as they wait, also of steps inside a node. */
 static void questions_are_shown(void **state)
 {
@@ -217,7 +239,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(view_follows_events),
-        cmocka_unit_test(questions_are_shown), cmocka_unit_test(bars_line_up),
+        cmocka_unit_test(a_reset_is_the_state), cmocka_unit_test(questions_are_shown), cmocka_unit_test(bars_line_up),
         cmocka_unit_test(summary_shows_what_came),
         cmocka_unit_test(filling_in),
     };
