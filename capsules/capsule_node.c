@@ -170,8 +170,6 @@ static int shape_of(const struct tl_shape_req *req, struct tl_services *services
 
 static int shape(const struct tl_shape_req *req, struct tl_shape *ret)
 {
-    static const char *const keys[] = {"capsuleId", "capsuleVersion",  "patternVersion",
-                                       "locked",    "upstreamContext", NULL};
     const struct tl_cap_env *env = req->env;
     bool wrong = false;
     const char *id = text_at(req, "capsuleId", true, &wrong), *version = text_at(req, "capsuleVersion", true, &wrong);
@@ -181,7 +179,6 @@ static int shape(const struct tl_shape_req *req, struct tl_shape *ret)
         wrong = bad(req, "locked", "must be true or false") < 0;
     if (context && !json_is_object(context))
         wrong = bad(req, "upstreamContext", "must be an object") < 0;
-    ret->data_keys = keys;
     if (wrong || !id || !version)
         return TL_EINVAL;
     struct pinned *pin = tl_arena_alloc(req->arena, sizeof(*pin));
@@ -418,6 +415,8 @@ static int run(struct tl_op_ctx *ctx)
     return err ? err : TL_OP_PENDING;
 }
 
+static const char *const data_keys[] = {"capsuleId", "capsuleVersion", "patternVersion", "locked", "upstreamContext", NULL};
+
 const struct tl_op tl_op_capsule = {
     .name = "capsule",
     .revision = 1,
@@ -425,6 +424,7 @@ const struct tl_op tl_op_capsule = {
     .title = "Capsule",
     .doc = "A sealed node: only its inputs, parameters and outputs are seen.",
     .priv_size = sizeof(struct call),
+    .data_keys = data_keys,
     .shape = shape,
     .run = run,
     .cleanup = cleanup,

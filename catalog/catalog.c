@@ -331,12 +331,25 @@ int tl_cat_capsule(struct tl_catalog *cat, const char *org, const char *id, cons
     return *ret ? 0 : TL_ENOMEM;
 }
 
-static json_t *node_type(const char *type, const char *title, const char *doc, uint32_t revision,
+/* The keys that its data may have besides params, inputs, label and ui. */
+static json_t *data_keys(const struct tl_op *op)
+{
+    json_t *list = json_array();
+    int bad = json_array_append_new(list, json_string("policy"));
+    for (size_t i = 0; op->data_keys && op->data_keys[i]; i++)
+        bad |= json_array_append_new(list, json_string(op->data_keys[i]));
+    if (!bad)
+        return list;
+    json_decref(list);
+    return NULL;
+}
+
+static json_t *node_type(const struct tl_op *op, const char *title, const char *doc, uint32_t revision,
                          const struct tl_port *in, const struct tl_port *out, const struct tl_param *params, bool admin)
 {
-    return json_pack("{s:s,s:s,s:s,s:i,s:{s:o,s:o},s:o}", "type", type, "title", title ? title : type, "doc",
-                     doc ? doc : "", "revision", (int)revision, "ports", "in", tl_ports_json(in, false), "out",
-                     tl_ports_json(out, true), "params", tl_params_json(params, admin));
+    return json_pack("{s:s,s:s,s:s,s:i,s:{s:o,s:o},s:o,s:o}", "type", op->name, "title", title ? title : op->name,
+                     "doc", doc ? doc : "", "revision", (int)revision, "ports", "in", tl_ports_json(in, false), "out",
+                     tl_ports_json(out, true), "params", tl_params_json(params, admin), "data_keys", data_keys(op));
 }
 
 /* The palette shows a capsule as the node that it becomes. A row's spec has no adapter; any will do to read the rest.
@@ -353,7 +366,7 @@ static int list_type(void *arg, const json_t *row)
     int err = tl_cap_spec_parse(json, &spec, NULL);
     if (err)
         return err == TL_ENOMEM ? err : 0; /* not a spec: its capsule cannot be opened either */
-    json_t *type = node_type("capsule", spec->display_name, tl_json_str(spec->json, "description"), 1, spec->inputs,
+    json_t *type = node_type(tl_cap_find_op(NULL, "capsule"), spec->display_name, tl_json_str(spec->json, "description"), 1, spec->inputs,
                              spec->outputs, spec->params, l->admin);
     json_t *out = json_object_get(json_object_get(type, "ports"), "out");
     int bad = json_array_append_new(out, json_pack("{s:s,s:s}", "name", "summary", "type", "json"));
@@ -375,7 +388,7 @@ int tl_cat_node_types(struct tl_catalog *cat, const char *org, bool admin, json_
         const struct tl_op *op = ops[i];
         if (op->flags & TL_OP_PRIVATE || strcmp(op->name, "capsule") == 0)
             continue;
-        if (json_array_append_new(l.items, node_type(op->name, op->title, op->doc, op->revision, op->ports, op->ports,
+        if (json_array_append_new(l.items, node_type(op, op->title, op->doc, op->revision, op->ports, op->ports,
                                                      op->params, admin)) < 0)
             err = TL_ENOMEM;
     }

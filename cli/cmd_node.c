@@ -172,9 +172,10 @@ static int why_here(const struct options *o)
 
 static int why(const struct tl_cmd *cmd, int argc, char **argv)
 {
-    static const struct option longs[] = {{"data", required_argument, NULL, 'd'},  {"server", required_argument, NULL, 'u'},
-                                          {"token", required_argument, NULL, 't'}, {"json", no_argument, NULL, 'j'},
-                                          {"help", no_argument, NULL, 'h'},        {0}};
+    static const struct option longs[] = {
+        {"data", required_argument, NULL, 'd'},  {"server", required_argument, NULL, 'u'},
+        {"token", required_argument, NULL, 't'}, {"json", no_argument, NULL, 'j'},
+        {"help", no_argument, NULL, 'h'},        {0}};
     struct options o = {0};
     int status = parse(cmd, argc, argv, longs, &o);
     if (status >= 0)
@@ -223,10 +224,14 @@ static int answer_question(struct tl_cli_client *client, const struct options *o
 
 static int approve(const struct tl_cmd *cmd, int argc, char **argv)
 {
-    static const struct option longs[] = {{"approve", no_argument, NULL, 'A'},       {"reject", no_argument, NULL, 'A'},
-                                          {"retry", no_argument, NULL, 'A'},         {"fail", no_argument, NULL, 'A'},
-                                          {"comment", required_argument, NULL, 'm'}, {"server", required_argument, NULL, 'u'},
-                                          {"token", required_argument, NULL, 't'},   {"help", no_argument, NULL, 'h'},
+    static const struct option longs[] = {{"approve", no_argument, NULL, 'A'},
+                                          {"reject", no_argument, NULL, 'A'},
+                                          {"retry", no_argument, NULL, 'A'},
+                                          {"fail", no_argument, NULL, 'A'},
+                                          {"comment", required_argument, NULL, 'm'},
+                                          {"server", required_argument, NULL, 'u'},
+                                          {"token", required_argument, NULL, 't'},
+                                          {"help", no_argument, NULL, 'h'},
                                           {0}};
     struct options o = {0};
     struct remote r = {0};
@@ -249,13 +254,16 @@ const struct tl_cmd tl_cmd_why = {
     .name = "why",
     .summary = "say why a node of a run ran, or did not",
     .help = "Usage: talos why RUN NODE [--json] [--data DIR | --server URL [--token TOKEN]]\n\n"
-            "Says why a node of a run ran, or did not, and what differed from which earlier run. A step inside a group is named\n"
+            "Says why a node of a run ran, or did not, and what differed from which earlier run. A step inside a group "
+            "is named\n"
             "as events name it: map#3/grade.\n\n"
             "  --json          prints the API's answer\n"
-            "  --data DIR      reads here, where no server has the directory (default: $TALOS_DATA, else ~/.local/share/talos)\n"
+            "  --data DIR      reads here, where no server has the directory (default: $TALOS_DATA, else "
+            "~/.local/share/talos)\n"
             "  --server URL    asks a server\n"
             "  --token TOKEN   for the server (default: $TALOS_TOKEN)\n\n"
-            "Exit status: 0 done; 2 wrong usage; 3 no such run or node; 4 the data directory is in use; 5 the storage failed;\n"
+            "Exit status: 0 done; 2 wrong usage; 3 no such run or node; 4 the data directory is in use; 5 the storage "
+            "failed;\n"
             "6 the server cannot be reached or refuses.\n",
     .run = why,
 };
@@ -263,14 +271,18 @@ const struct tl_cmd tl_cmd_why = {
 const struct tl_cmd tl_cmd_approve = {
     .name = "approve",
     .summary = "answer what a step of a run waits for",
-    .help = "Usage: talos approve RUN NODE --approve|--reject|--retry|--fail [--comment TEXT] [--server URL] [--token TOKEN]\n\n"
-            "Answers what a step of a run waits for: a gate (--approve, --reject), or a step of which it is not known whether it\n"
-            "took effect outside (--retry, --fail). The answer is to what the step shows at this moment: look at it first. A gate\n"
+    .help = "Usage: talos approve RUN NODE --approve|--reject|--retry|--fail [--comment TEXT] [--server URL] [--token "
+            "TOKEN]\n\n"
+            "Answers what a step of a run waits for: a gate (--approve, --reject), or a step of which it is not known "
+            "whether it\n"
+            "took effect outside (--retry, --fail). The answer is to what the step shows at this moment: look at it "
+            "first. A gate\n"
             "with a form is answered over the API.\n\n"
             "  --comment TEXT   is kept with the answer\n"
             "  --server URL     default 127.0.0.1:8484\n"
             "  --token TOKEN    default: $TALOS_TOKEN\n\n"
-            "Exit status: 0 the answer is taken; 1 the step does not wait, or was answered otherwise; 2 wrong usage; 3 no such run;\n"
+            "Exit status: 0 the answer is taken; 1 the step does not wait, or was answered otherwise; 2 wrong usage; 3 "
+            "no such run;\n"
             "6 the server cannot be reached or refuses.\n",
     .run = approve,
 };

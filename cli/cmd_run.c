@@ -241,7 +241,7 @@ static int show_estimate(const json_t *answer, bool json)
     if (!json && json_array_size(order) > SHOWN)
         tl_str_printf(&text, "  … and %zu more\n", json_array_size(order) - SHOWN);
     if (!json)
-        tl_str_printf(&text, "%lld nodes run, %lld are there already. Estimate: %.3g s, %.15g tokens, %.6g USD.\n",
+        tl_str_printf(&text, "To run: %lld, there already: %lld. Estimate: %.3g s, %.15g tokens, %.6g USD.\n",
                       (long long)tl_json_int(e, "nodes_to_run", 0), (long long)tl_json_int(e, "nodes_cached", 0), tl_json_num(e, "seconds", 0),
                       tl_json_num(e, "tokens", 0), tl_json_num(e, "cost_usd", 0));
     for (size_t i = 0; !json && i < json_array_size(unknown); i++) {

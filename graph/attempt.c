@@ -26,18 +26,10 @@ int tl_op_receive(struct tl_run *run, const struct tl_plan_port *port, struct tl
         return list ? 0 : TL_ENOMEM;
     }
     const struct tl_value *v = port->nsources ? &tl_run_values(run, src->node)[src->out] : port->literal;
+    uint32_t needed = TL_PORT_REQUIRED | (port->nsources ? TL_PORT_EITHER : 0);
     if (tl_value_none(v))
-        return port->def->flags & TL_PORT_REQUIRED ? TL_ENOTFOUND : 0;
-    if (v->type == port->def->type || port->def->type == TL_T_ANY) {
-        *ret = tl_value_ref(v);
-        return 0;
-    }
-    if (tl_type_is_media(port->def->type) && !tl_type_is_media(v->type))
-        return TL_EINVAL; /* JSON of a reference's form is no right to a blob */
-    json_t *j = tl_value_json(v);
-    int err = tl_value_from_json(port->def->type, j, ret, NULL);
-    json_decref(j);
-    return err;
+        return port->def->flags & needed ? TL_ENOTFOUND : 0;
+    return tl_value_as(port->def->type, v, ret, NULL);
 }
 
 static int receive_all(struct tl_run *run, struct tl_op_ctx *ctx)

@@ -4,6 +4,7 @@
 #include "base/err.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "graph/journal_text.h"
 #include "graph/state.h"
 
 #include <math.h>
@@ -16,16 +17,6 @@ enum {
     WAITS_SHOWN = 20,           /* in a record */
     WAIT_BYTES = 4096,          /* of each, where what is shown is more it is left out there */
     SMALL_BATCH = 64,           /* changes and results; more are put into words on an executor thread, not the writer's */
-};
-
-/* What became of a node since the last run.progress. */
-struct change {
-    struct tl_run *run; /* a reference */
-    uint32_t node;
-    float progress;
-    uint8_t status;
-    bool cached;
-    char *more; /* further fields as text: ,"message":"…" */
 };
 
 struct wait {
@@ -49,7 +40,7 @@ struct tl_journal {
     size_t npartials, partials_cap;
     struct tl_kept *kept; /* results to be stored with the next commit */
     size_t nkept;
-    struct change *changes;
+    struct tl_change *changes;
     size_t nchanges, changes_cap;
     struct wait *waits;
     size_t nwaits, waits_cap;
@@ -141,21 +132,7 @@ static void free_batch(struct batch *b)
     tl_exec_commits(exec, -1);
 }
 
-/* ---- texts ---- */
-
-char *tl_journal_event_text(const struct tl_run *run, uint64_t seq, const char *type, const char *payload,
-                            size_t payload_len, size_t *ret_len)
-{
-    char ts[TL_TIME_TEXT];
-    struct tl_str s = {0};
-    tl_time_text(tl_exec_wall_ms(run->exec), ts);
-    tl_str_printf(&s, "{\"event_id\":\"%s:%llu\",\"run_id\":\"%s\",\"type\":\"%s\",\"seq\":%llu,\"ts\":\"%s\",\"payload\":",
-                  run->id_text, (unsigned long long)seq, run->id_text, type, (unsigned long long)seq, ts);
-    tl_str_add(&s, payload, payload_len);
-    tl_str_puts(&s, "}");
-    *ret_len = s.len;
-    return tl_str_take(&s);
-}
+/* ---- events ---- */
 
 static int add_event(struct batch *b, struct tl_journal *j, const char *type, const char *payload, size_t len)
 {
@@ -170,47 +147,10 @@ static int add_event(struct batch *b, struct tl_journal *j, const char *type, co
     return 0;
 }
 
-static const char *const status_names[] = {"queued", "running", "waiting", "done", "failed", "cancelled", "skipped"};
-
-static double round1(double v)
-{
-    return floor(v * 10 + 1e-9) / 10;
-}
-
-static void add_id(struct tl_str *s, const struct tl_run *run, uint32_t node)
-{
-    const char *id = run->plan->nodes[node].id;
-    if (!run->prefix) {
-        tl_json_add_text(s, id, strlen(id));
-        return;
-    }
-    TL_AUTO_FREE char *step = tl_run_step_id(run, node);
-    if (step)
-        tl_json_add_text(s, step, strlen(step));
-    else
-        s->err = TL_ENOMEM;
-}
-
-static void add_change(struct tl_str *s, const struct change *c)
-{
-    tl_str_puts(s, "{\"id\":");
-    add_id(s, c->run, c->node);
-    tl_str_puts(s, ",\"status\":\"");
-    tl_str_puts(s, status_names[c->status]);
-    tl_str_puts(s, "\"");
-    if (c->status == TL_NODE_RUNNING) {
-        tl_str_puts(s, ",\"progress\":");
-        tl_json_add_number(s, round1(100.0 * (double)c->progress));
-    }
-    if (c->more)
-        tl_str_puts(s, c->more);
-    tl_str_puts(s, c->cached ? ",\"cached\":true}" : "}");
-}
-
 static int add_progress(struct batch *b, struct tl_journal *j)
 {
     uint32_t wanted = j->run->plan->nwanted;
-    double pct = wanted ? round1(100.0 * j->done / wanted) : 100;
+    double pct = wanted ? tl_journal_percent(100.0 * j->done / wanted) : 100;
     if (pct > j->percent)
         j->percent = pct;
     char counted[64];
@@ -225,7 +165,7 @@ static int add_progress(struct batch *b, struct tl_journal *j)
     for (size_t i = 0; i < j->nchanges; i++) {
         if (i)
             tl_str_puts(&s, ",");
-        add_change(&s, &j->changes[i]);
+        tl_journal_add_change(&s, &j->changes[i]);
     }
     tl_str_puts(&s, "]}");
     drop_changes(j);
@@ -254,41 +194,9 @@ static json_t *waiting_list(const struct tl_journal *j)
     return list;
 }
 
-static char *record_text(struct tl_run *run, const char *status, double progress, uint64_t seq, bool ended)
-{
-    char created[TL_TIME_TEXT], now[TL_TIME_TEXT], started[TL_TIME_TEXT];
-    tl_time_text(run->created_ms, created);
-    tl_time_text(tl_exec_wall_ms(run->exec), now);
-    TL_AUTO_JSON json_t *r =
-        json_pack("{s:s,s:s,s:s,s:s,s:s,s:f,s:s,s:s,s:I,s:s,s:i}", "id", run->id_text, "org", run->org, "sub", run->sub,
-                  "kind", run->kind, "status", status, "progress", progress, "created_at", created, "updated_at", now,
-                  "last_seq", (json_int_t)seq, "graph_hash", run->plan->hash, "node_count", (int)run->plan->nwanted);
-    if (!r)
-        return NULL;
-    if (run->started_ms) {
-        tl_time_text(run->started_ms, started);
-        json_object_set_new(r, "started_at", json_string(started));
-    }
-    if (ended)
-        json_object_set_new(r, "ended_at", json_string(now));
-    if (run->priority)
-        json_object_set_new(r, "priority", json_integer(run->priority));
-    if (run->budget.tokens)
-        json_object_set_new(r, "budget_tokens", json_integer((json_int_t)run->budget.tokens));
-    if (run->budget.cost_usd > 0)
-        json_object_set_new(r, "budget_cost_usd", json_real(run->budget.cost_usd));
-    if (run->journal && run->journal->nwaits && !ended)
-        json_object_set_new(r, "waiting_for", waiting_list(run->journal));
-    if (run->journal && run->journal->nwaits > WAITS_SHOWN && !ended)
-        json_object_set_new(r, "waiting_count", json_integer((json_int_t)run->journal->nwaits));
-    if (run->meta)
-        json_object_update_missing(r, run->meta);
-    return tl_json_text(r);
-}
-
 char *tl_journal_first_record(struct tl_run *run)
 {
-    return record_text(run, "running", 0, run->journal->seq, false);
+    return tl_journal_record(run, &(struct tl_record_facts){.status = "running", .seq = run->journal->seq});
 }
 
 /* ---- commits ---- */
@@ -466,7 +374,10 @@ static int fill_batch(struct batch *b, struct tl_journal *j, int64_t now)
     j->kept = NULL;
     j->nkept = 0;
     b->end = last;
-    b->record = err ? NULL : record_text(j->run, record_status(j), j->percent, j->seq, b->end);
+    TL_AUTO_JSON json_t *waiting = j->nwaits ? waiting_list(j) : NULL;
+    const struct tl_record_facts facts = {
+        .status = record_status(j), .progress = j->percent, .seq = j->seq, .ended = last, .waiting = waiting, .nwaiting = j->nwaits};
+    b->record = err ? NULL : tl_journal_record(j->run, &facts);
     return b->record ? 0 : TL_ENOMEM;
 }
 
@@ -613,33 +524,7 @@ static void note_wait(struct tl_journal *j, const struct tl_run *run, uint32_t n
     step = NULL;
 }
 
-static char *more_of(const struct tl_node_state *s)
-{
-    const struct tl_node_extra *x = s->extra;
-    struct tl_str t = {0};
-    if (s->attempts > 1) {
-        tl_str_puts(&t, ",\"attempt\":");
-        tl_json_add_number(&t, s->attempts);
-    }
-    if (x && s->status == TL_NODE_FAILED && x->err) {
-        tl_str_printf(&t, ",\"error\":{\"code\":\"%s\",\"message\":", tl_err_code(x->err));
-        const char *text = x->message ? x->message : tl_err_text(x->err);
-        tl_json_add_text(&t, text, strlen(text));
-        tl_str_puts(&t, "}");
-    } else if (x && x->message && (s->status == TL_NODE_RUNNING || s->status == TL_NODE_QUEUED)) {
-        tl_str_puts(&t, ",\"message\":");
-        tl_json_add_text(&t, x->message, strlen(x->message));
-    }
-    if (x && x->waits && s->status == TL_NODE_WAITING) {
-        tl_str_puts(&t, ",\"waiting_for\":");
-        tl_json_add(&t, x->waits);
-    }
-    if (s->status == TL_NODE_DONE && s->fallback)
-        tl_str_puts(&t, ",\"fallback\":true");
-    return tl_str_take(&t);
-}
-
-static struct change *change_of(struct tl_journal *j, struct tl_run *run, uint32_t node)
+static struct tl_change *change_of(struct tl_journal *j, struct tl_run *run, uint32_t node)
 {
     struct tl_node_state *s = &run->nodes[node];
     if (s->change < j->nchanges && j->changes[s->change].run == run && j->changes[s->change].node == node)
@@ -647,8 +532,8 @@ static struct change *change_of(struct tl_journal *j, struct tl_run *run, uint32
     if (tl_grow(&j->changes, &j->changes_cap, j->nchanges + 1, sizeof(*j->changes)) < 0)
         return NULL;
     s->change = (uint32_t)j->nchanges;
-    struct change *c = &j->changes[j->nchanges++];
-    *c = (struct change){.run = run == j->run ? run : tl_run_ref(run), .node = node};
+    struct tl_change *c = &j->changes[j->nchanges++];
+    *c = (struct tl_change){.run = run == j->run ? run : tl_run_ref(run), .node = node};
     return c;
 }
 
@@ -659,7 +544,7 @@ void tl_journal_node_changed(struct tl_run *run, uint32_t node)
         return;
     const struct tl_node_state *s = &run->nodes[node];
     pthread_mutex_lock(&j->lock);
-    struct change *c = j->failed ? NULL : change_of(j, run, node);
+    struct tl_change *c = j->failed ? NULL : change_of(j, run, node);
     if (!c) {
         j->failed = true;
     } else {
@@ -667,7 +552,7 @@ void tl_journal_node_changed(struct tl_run *run, uint32_t node)
         c->progress = s->progress;
         c->cached = s->cached;
         free(c->more);
-        c->more = s->extra || s->attempts > 1 ? more_of(s) : NULL;
+        c->more = s->extra || s->attempts > 1 ? tl_journal_more(s) : NULL;
         bool asks = s->status == TL_NODE_WAITING;
         if (asks || s->asks)
             note_wait(j, run, node, asks && s->extra ? s->extra->waits : NULL);
@@ -695,47 +580,6 @@ static struct tl_str *open_partial(struct tl_journal *j)
     return s;
 }
 
-/* Which outputs are media: their text alone does not say it, for JSON may look the same. */
-static void add_media(struct tl_str *s, const struct tl_plan_node *n, const struct tl_value *values)
-{
-    bool any = false;
-    for (uint32_t k = 0; k < n->nout; k++) {
-        if (!tl_type_is_media(values[k].type))
-            continue;
-        tl_str_puts(s, any ? "," : ",\"media\":[");
-        tl_json_add_text(s, n->out[k]->name, strlen(n->out[k]->name));
-        any = true;
-    }
-    tl_str_puts(s, any ? "]" : "");
-}
-
-static void add_result(struct tl_journal *j, const struct tl_run *run, uint32_t node)
-{
-    const struct tl_plan_node *n = &run->plan->nodes[node];
-    const struct tl_value *values = tl_run_values(run, node);
-    struct tl_str *s = open_partial(j);
-    if (!s) {
-        j->failed = true;
-        return;
-    }
-    tl_str_puts(s, "{\"node\":");
-    add_id(s, run, node);
-    tl_str_puts(s, ",\"outputs\":{");
-    bool any = false;
-    for (uint32_t k = 0; k < n->nout; k++) {
-        if (tl_value_none(&values[k]))
-            continue;
-        tl_str_puts(s, any ? "," : "");
-        tl_json_add_text(s, n->out[k]->name, strlen(n->out[k]->name));
-        tl_str_puts(s, ":");
-        tl_value_add(s, &values[k]);
-        any = true;
-    }
-    tl_str_puts(s, "}");
-    add_media(s, n, values);
-    tl_str_puts(s, run->nodes[node].cached ? ",\"cached\":true}" : "}");
-}
-
 static bool is_told(const struct tl_run *run, uint32_t node)
 {
     if (!run->root->told || run == run->root)
@@ -761,7 +605,11 @@ void tl_journal_result(struct tl_op_ctx *ctx)
         j->nkept++;
     }
     if (journal_of(run, node) && !run->stopping && !is_told(run, node)) {
-        add_result(j, run, node);
+        struct tl_str *partial = open_partial(j);
+        if (partial)
+            tl_journal_add_result(partial, run, node);
+        else
+            j->failed = true;
         s->reported = true;
     }
     if (kept || j->npartials)

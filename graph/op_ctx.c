@@ -101,21 +101,27 @@ const struct tl_value *tl_op_input_at(struct tl_op_ctx *ctx, uint32_t place)
     return place >= ctx->def->nin || tl_value_none(&ctx->inputs[place]) ? NULL : &ctx->inputs[place];
 }
 
-const struct tl_value *tl_op_input_first(struct tl_op_ctx *ctx, const char *port)
+const struct tl_value *tl_op_input_next(struct tl_op_ctx *ctx, const char *port, uint32_t *at)
 {
     for (uint32_t i = 0; i < ctx->def->nin; i++) {
         const struct tl_plan_port *in = &ctx->def->in[i];
         if (strcmp(in->def->name, port) != 0)
             continue;
-        for (uint32_t k = 0; k < in->nsources; k++) {
-            const struct tl_plan_source *src = &ctx->run->plan->sources[in->first_source + k];
+        while (*at < in->nsources) {
+            const struct tl_plan_source *src = &ctx->run->plan->sources[in->first_source + (*at)++];
             const struct tl_value *v = tl_run_output_at(ctx->run, src->node, src->out);
             if (v)
                 return v;
         }
-        return tl_value_none(in->literal) ? NULL : in->literal;
+        return in->nsources || (*at)++ || tl_value_none(in->literal) ? NULL : in->literal;
     }
     return NULL;
+}
+
+const struct tl_value *tl_op_input_first(struct tl_op_ctx *ctx, const char *port)
+{
+    uint32_t at = 0;
+    return tl_op_input_next(ctx, port, &at);
 }
 
 double tl_op_input_number(struct tl_op_ctx *ctx, const char *port, double otherwise)

@@ -14,6 +14,8 @@ const char *tl_op_input_text(struct tl_op_ctx *ctx, const char *port); /* NULL w
 json_t *tl_op_input_json(struct tl_op_ctx *ctx, const char *port); /* borrowed; NULL where absent, number or boolean */
 /* Of a TL_PORT_MULTI input: the value of the first edge that brings one, with its own type. Borrowed; NULL where there is none. */
 const struct tl_value *tl_op_input_first(struct tl_op_ctx *ctx, const char *port);
+/* The next of them: begin with *at = 0, until NULL. Where no edge comes in, the value that was given is the only one. */
+const struct tl_value *tl_op_input_next(struct tl_op_ctx *ctx, const char *port, uint32_t *at);
 /* A float[] or string[] input as an array the caller frees (strings inside are borrowed). 0 with n = 0 where absent. */
 int tl_op_input_floats(struct tl_op_ctx *ctx, const char *port, double **ret, size_t *ret_n);
 

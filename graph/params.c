@@ -395,6 +395,8 @@ json_t *tl_ports_json(const struct tl_port *ports, bool out)
             set_new(o, "required", json_true());
         if (p->flags & TL_PORT_MULTI)
             set_new(o, "multiple", json_true());
+        if (p->flags & TL_PORT_EITHER)
+            set_new(o, "either", json_true());
         set_new(o, "doc", p->doc ? json_string(p->doc) : NULL);
         json_array_append_new(list, o);
     }

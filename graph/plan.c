@@ -153,12 +153,45 @@ static void drop_literal(struct tl_plan_port *port)
     port->literal = NULL;
 }
 
+/* Exactly one of the inputs of which either will do has its value from somewhere. */
+static void check_either(struct tl_maker *m, uint32_t i)
+{
+    struct tl_plan_node *n = &m->nodes[i];
+    struct tl_plan_port *in = m->ports + m->first_port[i];
+    uint32_t connected = 0, given = 0;
+    struct tl_str names = {0};
+    for (uint32_t p = 0; p < n->nin; p++) {
+        if (!(in[p].def->flags & TL_PORT_EITHER))
+            continue;
+        connected += in[p].nsources > 0;
+        given += !tl_value_none(in[p].literal);
+        tl_str_printf(&names, "%s\"%s\" (%s)", names.len ? " and " : "", in[p].def->name, tl_type_name(in[p].def->type));
+    }
+    for (uint32_t p = 0; connected && p < n->nin; p++)
+        if (in[p].def->flags & TL_PORT_EITHER)
+            drop_literal(&in[p]);
+    if (names.err)
+        m->diag->err = TL_ENOMEM;
+    else if (!connected && !given)
+        tl_diag_add(m->diag, n->id, NULL, tl_maker_path(m, i, "", NULL),
+                    "one of the inputs %s is required: connect it or give it a value", names.data);
+    else if ((connected ? connected : given) > 1)
+        tl_diag_add(m->diag, n->id, NULL, tl_maker_path(m, i, "", NULL), "only one of the inputs %s may have a value",
+                    names.data);
+    tl_str_clear(&names);
+}
+
 /* Every input's value is known to come from somewhere, or need not. Numbers the sources. */
 static uint32_t check_inputs(struct tl_maker *m, uint32_t i, uint32_t first_source)
 {
     struct tl_plan_node *n = &m->nodes[i];
     struct tl_plan_port *in = m->ports + m->first_port[i];
+    bool either = false;
     for (uint32_t p = 0; p < n->nin; p++) {
+        if (!either && in[p].def->flags & TL_PORT_EITHER) {
+            either = true;
+            check_either(m, i);
+        }
         if (in[p].nsources)
             drop_literal(&in[p]); /* an edge wins over a value typed in earlier */
         else if (in[p].def->flags & TL_PORT_REQUIRED && tl_value_none(in[p].literal))

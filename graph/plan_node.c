@@ -327,7 +327,7 @@ static int read_policy(struct tl_maker *m, uint32_t i)
 
 static void other_key(struct tl_maker *m, uint32_t i, struct tl_jtext key)
 {
-    const char *const *more = m->nodes[i].shape->data_keys;
+    const char *const *more = m->nodes[i].op->data_keys;
     bool known = TL_JTEXT_IS(key, "label") || TL_JTEXT_IS(key, "ui") || TL_JTEXT_IS(key, "params");
     for (size_t k = 0; !known && more && more[k]; k++)
         known = tl_jtext_is(key, more[k]);

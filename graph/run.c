@@ -301,7 +301,7 @@ static bool is_unreached(const struct tl_run *run, uint32_t node)
         if (!n->in[p].nsources)
             continue;
         bool has = has_value(run, &n->in[p]);
-        if (!has && n->in[p].def->flags & TL_PORT_REQUIRED)
+        if (!has && n->in[p].def->flags & (TL_PORT_REQUIRED | TL_PORT_EITHER))
             return true;
         any |= has;
     }

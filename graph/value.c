@@ -128,6 +128,22 @@ int tl_value_from_json(enum tl_type type, json_t *j, struct tl_value *ret, const
     return 0;
 }
 
+int tl_value_as(enum tl_type type, const struct tl_value *v, struct tl_value *ret, const char **ret_why)
+{
+    if (v->type == type || type == TL_T_ANY) {
+        *ret = tl_value_ref(v);
+        return 0;
+    }
+    if (tl_type_is_media(type) && !tl_type_is_media(v->type)) {
+        memset(ret, 0, sizeof(*ret));
+        if (ret_why)
+            *ret_why = "must be a medium, and JSON never becomes one";
+        return TL_EINVAL;
+    }
+    TL_AUTO_JSON json_t *j = tl_value_json(v);
+    return j ? tl_value_from_json(type, j, ret, ret_why) : TL_ENOMEM;
+}
+
 json_t *tl_value_json(const struct tl_value *v)
 {
     if (tl_value_none(v))

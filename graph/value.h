@@ -41,6 +41,8 @@ void tl_value_clear(struct tl_value *v);
 /* Whether j has the form of a value of type, as a value of that type (any: by its own form). Borrows j, shares it. TL_EINVAL with *ret_why (static
  * text, "must be a list of finite numbers") where it has not. */
 int tl_value_from_json(enum tl_type type, json_t *j, struct tl_value *ret, const char **ret_why);
+/* v as a value of type: shared, converted where its form allows it. What is no medium never becomes one, for JSON of that form is no right to a blob. TL_EINVAL as above. */
+int tl_value_as(enum tl_type type, const struct tl_value *v, struct tl_value *ret, const char **ret_why);
 json_t *tl_value_json(const struct tl_value *v); /* returns an owned reference; JSON null for none */
 void tl_value_add(struct tl_str *s, const struct tl_value *v); /* the same as text, appended */
 /* A media reference's hash and fields, NULL where v is no medium. Borrowed. */

@@ -67,7 +67,8 @@ void tl_run_options_read(const json_t *body, struct tl_run_options *ret, struct 
     ret->bounded = ret->budget.cost_usd > 0 || ret->budget.tokens > 0 || ret->budget.seconds > 0;
 }
 
-void tl_run_options_reply_dry(struct tl_req *req, const struct tl_run_options *o, const struct tl_plan *plan, const struct tl_diag *diag)
+void tl_run_options_reply_dry(struct tl_req *req, const struct tl_run_options *o, const struct tl_plan *plan,
+                              const struct tl_diag *diag)
 {
     TL_AUTO_JSON json_t *answer = tl_diag_json(diag), *estimate = NULL;
     int err = plan ? tl_run_estimate(req->srv->conf.exec, req->claims.org, plan, &o->budget, &estimate) : 0;
@@ -84,7 +85,8 @@ void tl_run_options_reply_dry(struct tl_req *req, const struct tl_run_options *o
     tl_reply_json(req, 200, json_incref(answer));
 }
 
-int tl_run_options_apply(struct tl_req *req, const struct tl_run_options *o, struct tl_idem_run *run, char **ret_refusal)
+int tl_run_options_apply(struct tl_req *req, const struct tl_run_options *o, struct tl_idem_run *run,
+                         char **ret_refusal)
 {
     TL_AUTO_JSON json_t *estimate = NULL;
     *ret_refusal = NULL;

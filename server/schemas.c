@@ -109,7 +109,8 @@ const struct tl_schema tl_schemas[] = {
                     "'properties':{'id':" STR ",'version':" STR ",'displayName':" STR ",'inputs':" OBJ ",'outputs':" OBJ ",'exposedParams':" OBJ
                     ",'policy':" OBJ "}}"},
     {"CapsuleList", LIST("CapsuleSpec")},
-    {"NodeType", "{'type':'object','required':['type','title','ports','params'],'properties':{'type':" STR ",'title':" STR
+    {"NodeType", "{'type':'object','required':['type','title','ports','params','data_keys'],'properties':{'type':" STR ",'title':" STR
+                 ",'data_keys':{'type':'array','items':" STR ",'description':'What data of such a node may have besides params, inputs, label and ui'}"
                  ",'ports':{'type':'object','required':['in','out']}}}"},
     {"NodeTypeList", LIST("NodeType")},
     {"TemplateHead", "{'type':'object','required':['id','title','description'],'properties':{'id':" STR ",'title':" WORDS ",'description':" WORDS

@@ -20,6 +20,7 @@ enum tl_port_flags {
     TL_PORT_OUT = 1,      /* an output; otherwise an input */
     TL_PORT_REQUIRED = 2, /* an input that must be connected or given in data.inputs */
     TL_PORT_MULTI = 4,    /* an input that takes several edges: its value is the list, in the order of the edges */
+    TL_PORT_EITHER = 8,   /* of the inputs that have it exactly one must be connected or given; it is then as a required one */
 };
 
 /* A list of ports ends with a NULL name. */
@@ -77,7 +78,6 @@ struct tl_shape {
         *identity; /* what pins this node besides op and revision (a capsule's digest and pattern version), or NULL */
     const char *label;            /* what tells it from other nodes of its op in words (a capsule's "id@version"), or NULL */
     const char *params_path;      /* where in data the parameters stand; NULL means "params" */
-    const char *const *data_keys; /* further keys that data may have besides params, inputs, label; NULL for none */
     void *priv;                   /* whatever the op wants to find again at run time; borrowed from the arena */
     uint32_t max_upstream;        /* most edges into the node in all; 0 means no limit */
 };
@@ -101,6 +101,7 @@ struct tl_op {
     const char *title, *doc; /* for the palette */
     const struct tl_port *ports;
     const struct tl_param *params;
+    const char *const *data_keys; /* keys that data may have besides those of every node (params, inputs, policy, label, ui), ended by NULL; NULL for none */
     size_t priv_size; /* bytes of zeroed private state, tl_op_priv() */
     int (*shape)(const struct tl_shape_req *req,
                  struct tl_shape *ret); /* optional; 0 or a negative error with problems in req->diag */

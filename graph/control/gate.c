@@ -14,6 +14,7 @@ struct gate_def {
     uint32_t nform;
 };
 
+static const char *const data_keys[] = {"form", NULL};
 static const struct tl_port own_ports[] = {
     {"value", TL_T_ANY, TL_PORT_REQUIRED, "what is shown"},
     {"value", TL_T_ANY, TL_PORT_OUT, "the same, when it was approved"},
@@ -42,7 +43,6 @@ static int read_form(const struct tl_shape_req *req, struct gate_def *def, const
 
 static int shape(const struct tl_shape_req *req, struct tl_shape *ret)
 {
-    static const char *const keys[] = {"form", NULL};
     struct gate_def *def = tl_arena_alloc(req->arena, sizeof(*def));
     const struct tl_port *fields;
     int err = def ? read_form(req, def, &fields) : TL_ENOMEM;
@@ -52,9 +52,8 @@ static int shape(const struct tl_shape_req *req, struct tl_shape *ret)
     if (err)
         return err;
     ret->priv = def;
-    ret->data_keys = keys;
     ret->ports = tl_body_join(req, own_ports, NULL, fields);
-    ret->identity = tl_body_identity(req, NULL, keys);
+    ret->identity = tl_body_identity(req, NULL, data_keys);
     return ret->ports && ret->identity ? 0 : TL_ENOMEM;
 }
 
@@ -149,6 +148,7 @@ const struct tl_op tl_op_gate = {
     .doc = "Waits until a person approves what it shows.",
     .ports = own_ports,
     .params = params,
+    .data_keys = data_keys,
     .shape = shape,
     .run = run,
 };

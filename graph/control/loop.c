@@ -75,7 +75,6 @@ static int read_until(const struct tl_shape_req *req, struct loop_def *def)
 
 static int shape(const struct tl_shape_req *req, struct tl_shape *ret)
 {
-    static const char *const keys[] = {"ports", "graph", NULL};
     static const char *const pins[] = {"ports", NULL};
     struct loop_def *def = tl_arena_alloc(req->arena, sizeof(*def));
     int err = def ? tl_body_read_ports(req, &def->body) : TL_ENOMEM;
@@ -91,7 +90,6 @@ static int shape(const struct tl_shape_req *req, struct tl_shape *ret)
         if (strcmp(def->body.out[k].name, "iteration") == 0)
             tl_body_problem(req, "ports", "the name \"iteration\" is the node's own");
     ret->priv = def;
-    ret->data_keys = keys;
     ret->ports = tl_body_join(req, own_ports, def->body.in, def->body.out);
     ret->identity = tl_body_identity(req, &def->body, pins);
     return ret->ports && ret->identity ? 0 : TL_ENOMEM;
@@ -234,6 +232,8 @@ static const struct tl_param params[] = {{.name = "until",
                                           .doc = "what it means that the condition never held"},
                                          {0}};
 
+static const char *const data_keys[] = {"ports", "graph", NULL};
+
 const struct tl_op tl_op_loop = {
     .name = "loop",
     .revision = 1,
@@ -243,6 +243,7 @@ const struct tl_op tl_op_loop = {
     .ports = own_ports,
     .params = params,
     .priv_size = sizeof(struct loop),
+    .data_keys = data_keys,
     .shape = shape,
     .run = run,
     .cleanup = cleanup,

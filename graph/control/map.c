@@ -33,7 +33,8 @@ struct item {
 struct map {
     const struct map_def *def;
     struct tl_op_ctx *ctx;
-    const json_t *list;
+    const json_t *list;             /* of "items"; NULL where the items come by edges */
+    const struct tl_value *values;  /* borrowed ones, in a list of its own: what the edges of "each" bring */
     struct item *items;
     size_t n;
     bool goes_on; /* on_item_error: continue */
@@ -49,7 +50,8 @@ struct map {
 };
 
 static const struct tl_port own_ports[] = {
-    {"items", TL_T_JSON, TL_PORT_REQUIRED, "a list; also float[] and string[]"},
+    {"items", TL_T_JSON, TL_PORT_EITHER, "a list; also float[] and string[]"},
+    {"each", TL_T_ANY, TL_PORT_EITHER | TL_PORT_MULTI, "instead of a list: an item an edge, in their order; clips come in here"},
     {"errors", TL_T_JSON, TL_PORT_OUT, "[{\"index\",\"code\",\"message\",\"node\"}] of the items that failed"},
     {0}};
 
@@ -76,12 +78,32 @@ static int find_item(const struct tl_shape_req *req, struct map_def *def)
     }
     if (def->item == UINT32_MAX)
         return tl_body_problem(req, "ports.in", "a map's body takes an input \"item\"");
-    if (tl_type_is_media(b->in[def->item].type))
-        return tl_body_problem(req, "ports.in", "a list holds no media, so \"item\" cannot be %s",
-                               tl_type_name(b->in[def->item].type));
     if (def->index != UINT32_MAX && b->in[def->index].type != TL_T_NUMBER)
         return tl_body_problem(req, "ports.in", "\"index\" must be a number");
     return 0;
+}
+
+static bool takes_media(const struct map_def *def)
+{
+    return tl_type_is_media(def->body.in[def->item].type);
+}
+
+/* "each" has the type of the item, so that edges are checked. No list holds media: where the items are such, there is no "items". */
+static struct tl_port *make_own(const struct tl_shape_req *req, const struct map_def *def)
+{
+    struct tl_port *own = tl_arena_alloc(req->arena, sizeof(own_ports)), *p = own;
+    for (const struct tl_port *o = own_ports; own && o->name; o++) {
+        bool each = strcmp(o->name, "each") == 0;
+        if (takes_media(def) && strcmp(o->name, "items") == 0)
+            continue;
+        *p = *o;
+        if (each)
+            p->type = def->body.in[def->item].type;
+        if (each && takes_media(def))
+            p->flags = TL_PORT_MULTI | TL_PORT_REQUIRED;
+        p++;
+    }
+    return own;
 }
 
 static int make_ports(const struct tl_shape_req *req, struct map_def *def, struct tl_shape *ret)
@@ -90,7 +112,8 @@ static int make_ports(const struct tl_shape_req *req, struct map_def *def, struc
     struct tl_port *further = tl_arena_alloc(req->arena, (b->nin + 1) * sizeof(*further));
     struct tl_port *lists = tl_arena_alloc(req->arena, (b->nout + 1) * sizeof(*lists));
     size_t n = 0;
-    if (!further || !lists)
+    struct tl_port *own = make_own(req, def);
+    if (!further || !lists || !own)
         return TL_ENOMEM;
     for (uint32_t i = 0; i < b->nin; i++)
         if (i != def->item && i != def->index)
@@ -100,7 +123,7 @@ static int make_ports(const struct tl_shape_req *req, struct map_def *def, struc
         lists[k].type = list_type(req, b->out[k].type);
     }
     def->lists = lists;
-    ret->ports = tl_body_join(req, own_ports, further, lists);
+    ret->ports = tl_body_join(req, own, further, lists);
     return ret->ports ? 0 : TL_ENOMEM;
 }
 
@@ -113,7 +136,6 @@ static int count_items(const struct tl_shape_req *req)
 
 static int shape(const struct tl_shape_req *req, struct tl_shape *ret)
 {
-    static const char *const keys[] = {"ports", "graph", NULL};
     static const char *const pins[] = {"ports", NULL};
     struct map_def *def = tl_arena_alloc(req->arena, sizeof(*def));
     int err = def ? tl_body_read_ports(req, &def->body) : TL_ENOMEM;
@@ -129,7 +151,6 @@ static int shape(const struct tl_shape_req *req, struct tl_shape *ret)
     if (err)
         return err;
     ret->priv = def;
-    ret->data_keys = keys;
     ret->identity = tl_body_identity(req, &def->body, pins);
     return ret->identity ? 0 : TL_ENOMEM;
 }
@@ -211,7 +232,9 @@ static int start(struct map *m, size_t i, const char **ret_why)
         return TL_ENOMEM;
     if (tl_op_cancelled(m->ctx))
         return TL_ECANCELLED;
-    int err = tl_body_value(b->in[m->def->item].type, json_array_get(m->list, i), &item, ret_why);
+    enum tl_type type = b->in[m->def->item].type;
+    int err = m->list ? tl_body_value(type, json_array_get(m->list, i), &item, ret_why)
+                      : tl_value_as(type, &m->values[i], &item, ret_why);
     if (!err && tl_value_none(&item) && b->in[m->def->item].flags & TL_PORT_REQUIRED)
         err = TL_EINVAL, *ret_why = "must not be null";
     if (err)
@@ -333,19 +356,37 @@ static int prepare_lists(struct map *m)
     return 0;
 }
 
+/* The items: of the list, or what the edges bring, each with its own type. */
+static int receive(struct map *m)
+{
+    const struct tl_value *list = takes_media(m->def) ? NULL : tl_op_input(m->ctx, "items"), *v;
+    struct tl_value *values = NULL;
+    size_t cap = 0;
+    m->list = list ? list->json : NULL;
+    m->n = json_array_size(m->list);
+    if (list)
+        return json_is_array(m->list) ? 0 : tl_op_fail(m->ctx, TL_ESCHEMA, "the input \"items\" received a value that is no list");
+    for (uint32_t at = 0; (v = tl_op_input_next(m->ctx, "each", &at));) {
+        if (tl_grow(&values, &cap, m->n + 1, sizeof(*values)) < 0)
+            return TL_ENOMEM;
+        m->values = values;
+        values[m->n++] = *v;
+    }
+    return 0;
+}
+
 static int run(struct tl_op_ctx *ctx)
 {
     struct map *m = tl_op_priv(ctx);
     m->def = tl_op_node(ctx)->shape->priv;
     m->ctx = ctx;
-    m->list = tl_op_input_json(ctx, "items");
-    m->n = json_array_size(m->list);
     m->goes_on = strcmp(tl_op_param_text(ctx, "on_item_error"), "continue") == 0;
-    if (!json_is_array(m->list))
-        return tl_op_fail(ctx, TL_ESCHEMA, "the input \"items\" received a value that is no list");
+    int err = receive(m);
+    if (err)
+        return err;
     if (m->n > TL_MAP_ITEMS_MAX)
         return tl_op_fail(ctx, TL_ESCHEMA, "%zu items are more than the limit of %d", m->n, TL_MAP_ITEMS_MAX);
-    int err = tl_op_claim(ctx, m->n);
+    err = tl_op_claim(ctx, m->n);
     if (err)
         return err;
     err = prepare_lists(m);
@@ -377,6 +418,7 @@ static void cleanup(struct tl_op_ctx *ctx)
     for (uint32_t k = 0; m->outputs && k < m->def->body.nout; k++)
         json_decref(m->outputs[k]);
     free(m->outputs);
+    free((void *)(uintptr_t)m->values);
     free(m->items);
     free(m->message);
     json_decref(m->errors);
@@ -384,6 +426,7 @@ static void cleanup(struct tl_op_ctx *ctx)
         pthread_mutex_destroy(&m->lock);
 }
 
+static const char *const data_keys[] = {"ports", "graph", NULL};
 static const char *const on_item_error[] = {"fail", "continue", NULL};
 static const struct tl_param params[] = {
     {.name = "concurrency",
@@ -405,9 +448,10 @@ const struct tl_op tl_op_map = {
     .revision = 1,
     .flags = TL_OP_PURE | TL_OP_COMPOSITE,
     .title = "Map",
-    .doc = "Runs a graph for each item of a list.",
+    .doc = "Runs a graph for each item of a list, or for each clip that comes in.",
     .ports = own_ports,
     .params = params,
+    .data_keys = data_keys,
     .priv_size = sizeof(struct map),
     .shape = shape,
     .run = run,

@@ -6,7 +6,6 @@
 
 static int shape(const struct tl_shape_req *req, struct tl_shape *ret)
 {
-    static const char *const keys[] = {"ports", "graph", NULL};
     static const char *const pins[] = {"ports", NULL};
     struct tl_body *body = tl_arena_alloc(req->arena, sizeof(*body));
     int err = body ? tl_body_read_ports(req, body) : TL_ENOMEM;
@@ -15,7 +14,6 @@ static int shape(const struct tl_shape_req *req, struct tl_shape *ret)
     if (err)
         return err;
     ret->priv = body;
-    ret->data_keys = keys;
     ret->ports = tl_body_join(req, NULL, body->in, body->out);
     ret->identity = tl_body_identity(req, body, pins);
     return ret->ports && ret->identity ? 0 : TL_ENOMEM;
@@ -51,12 +49,15 @@ static int run(struct tl_op_ctx *ctx)
     return err ? err : TL_OP_PENDING;
 }
 
+static const char *const data_keys[] = {"ports", "graph", NULL};
+
 const struct tl_op tl_op_subgraph = {
     .name = "subgraph",
     .revision = 1,
     .flags = TL_OP_PURE | TL_OP_COMPOSITE | TL_OP_ROUTES,
     .title = "Group",
     .doc = "A group of nodes with ports of its own.",
+    .data_keys = data_keys,
     .shape = shape,
     .run = run,
     .unshape = tl_body_unshape,

@@ -15,6 +15,7 @@ struct switch_def {
     const char **names;
 };
 
+static const char *const data_keys[] = {"ports", "cases", NULL};
 static const struct tl_port value_port[] = {{"value", TL_T_ANY, TL_PORT_REQUIRED, "what goes on"}, {0}};
 static const struct tl_port own_ports[] = {
     {"value", TL_T_ANY, TL_PORT_REQUIRED, "what goes on"}, {"else", TL_T_ANY, TL_PORT_OUT, "where no case holds"}, {0}};
@@ -99,7 +100,6 @@ static int read_cases(const struct tl_shape_req *req, struct switch_def *def)
 
 static int shape(const struct tl_shape_req *req, struct tl_shape *ret)
 {
-    static const char *const keys[] = {"ports", "cases", NULL};
     struct switch_def *def = tl_arena_alloc(req->arena, sizeof(*def));
     enum tl_type type;
     int err = def ? read_inputs(req, def, &type) : TL_ENOMEM;
@@ -116,9 +116,8 @@ static int shape(const struct tl_shape_req *req, struct tl_shape *ret)
     for (uint32_t i = 0; i <= def->ncases; i++)
         ports[def->nin + i] = (struct tl_port){i < def->ncases ? def->names[i] : "else", type, TL_PORT_OUT, NULL};
     ret->priv = def;
-    ret->data_keys = keys;
     ret->ports = ports;
-    ret->identity = tl_body_identity(req, NULL, keys);
+    ret->identity = tl_body_identity(req, NULL, data_keys);
     return ret->identity ? 0 : TL_ENOMEM;
 }
 
@@ -145,6 +144,7 @@ const struct tl_op tl_op_switch = {
     .title = "Switch",
     .doc = "Hands its value to the first case whose condition holds; what stands behind the others is skipped.",
     .ports = own_ports,
+    .data_keys = data_keys,
     .shape = shape,
     .run = run,
 };

@@ -78,7 +78,7 @@ function dryRunsAndReasons(where, env = {}) {
   assert.match(before.stdout, /^ {2}runs +sum$/m);
   const [queued] = events(go(['run', numbersFile, '--json', '--priority', 'low', '--budget-tokens', '5', '--budget-cost', '0.5']).stdout);
   const after = go(['run', numbersFile, '--dry-run']);
-  assert.match(after.stdout, /^ {2}there already +n\n {2}there already +sum\n0 nodes run, 2 are there already\. Estimate: 0 s, 0 tokens, 0 USD\.\n$/);
+  assert.match(after.stdout, /^ {2}there already +n\n {2}there already +sum\nTo run: 0, there already: 2\. Estimate: 0 s, 0 tokens, 0 USD\.\n$/);
   assert.deepEqual(JSON.parse(go(['run', numbersFile, '--dry-run', '--json']).stdout).cached, ['n', 'sum']);
   fs.writeFileSync(numbersFile, JSON.stringify(numbers(b)));
   const [again] = events(go(['run', numbersFile, '--json']).stdout);

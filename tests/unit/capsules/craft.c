@@ -102,9 +102,8 @@ static const struct tl_port private_out[] = {{"style_vector", TL_T_FLOATS, 0, NU
 
 static int outer_shape(const struct tl_shape_req *req, struct tl_shape *ret)
 {
-    static const char *const keys[] = {"auteur", "given", "set", NULL};
     (void)req;
-    ret->data_keys = keys;
+    (void)ret;
     return 0;
 }
 
@@ -154,8 +153,13 @@ static int outer_run(struct tl_op_ctx *ctx)
     return err ? err : TL_OP_PENDING;
 }
 
-static const struct tl_op outer = {
-    .name = "test.capsule", .revision = 1, .ports = outer_ports, .shape = outer_shape, .run = outer_run};
+static const char *const outer_keys[] = {"auteur", "given", "set", NULL};
+static const struct tl_op outer = {.name = "test.capsule",
+                                   .revision = 1,
+                                   .ports = outer_ports,
+                                   .data_keys = outer_keys,
+                                   .shape = outer_shape,
+                                   .run = outer_run};
 
 static const struct tl_op *find_op(void *arg, const char *name)
 {

@@ -318,7 +318,6 @@ static struct tl_cap_spec *specs[8];
 /* The capsule node as the canvas sees it, without sealing. */
 static int capsule_shape(const struct tl_shape_req *req, struct tl_shape *ret)
 {
-    static const char *const keys[] = {"capsuleId", "capsuleVersion", "patternVersion", NULL};
     const char *id = tl_json_str(req->data, "capsuleId"), *version = tl_json_str(req->data, "capsuleVersion");
     for (size_t i = 0; specs[i]; i++) {
         if (!id || !version || strcmp(specs[i]->id, id) != 0 || strcmp(specs[i]->version, version) != 0)
@@ -329,7 +328,6 @@ static int capsule_shape(const struct tl_shape_req *req, struct tl_shape *ret)
         memcpy(ports + specs[i]->ninputs, specs[i]->outputs, specs[i]->noutputs * sizeof(*ports));
         ret->ports = ports;
         ret->params = specs[i]->params;
-        ret->data_keys = keys;
         ret->max_upstream = specs[i]->max_upstream;
         return 0;
     }
@@ -344,7 +342,9 @@ static int no_run(struct tl_op_ctx *ctx)
 
 static const struct tl_op *find_op(void *arg, const char *name)
 {
-    static const struct tl_op capsule = {.name = "capsule", .revision = 1, .shape = capsule_shape, .run = no_run};
+    static const char *const keys[] = {"capsuleId", "capsuleVersion", "patternVersion", NULL};
+    static const struct tl_op capsule = {
+        .name = "capsule", .revision = 1, .data_keys = keys, .shape = capsule_shape, .run = no_run};
     return strcmp(name, "capsule") == 0 ? &capsule : tl_cap_find_op(arg, name);
 }
 

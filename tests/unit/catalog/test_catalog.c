@@ -80,6 +80,24 @@ static void the_six_auteurs_are_there_for_everybody(void **state)
     assert_int_equal(tl_cat_capsule(cat, "acme", ids[0], "1.0", false, &none), TL_ENOTFOUND);
 }
 
+static void assert_data_keys(const json_t *type)
+{
+    static const struct {
+        const char *type, *keys;
+    } holds[] = {{"capsule", "[\"policy\",\"capsuleId\",\"capsuleVersion\",\"patternVersion\",\"locked\",\"upstreamContext\"]"},
+                 {"gate", "[\"policy\",\"form\"]"},
+                 {"loop", "[\"policy\",\"ports\",\"graph\"]"},
+                 {"map", "[\"policy\",\"ports\",\"graph\"]"},
+                 {"subgraph", "[\"policy\",\"ports\",\"graph\"]"},
+                 {"switch", "[\"policy\",\"ports\",\"cases\"]"}};
+    const char *expected = "[\"policy\"]";
+    for (size_t i = 0; i < TL_ARRAY_LEN(holds); i++)
+        if (strcmp(holds[i].type, tl_json_str(type, "type")) == 0)
+            expected = holds[i].keys;
+    TL_AUTO_FREE char *is = tl_json_canonical(json_object_get(type, "data_keys"));
+    assert_string_equal(is, expected);
+}
+
 static void node_types_show_public_ops_and_capsules(void **state)
 {
     (void)state;
@@ -95,6 +113,7 @@ static void node_types_show_public_ops_and_capsules(void **state)
         assert_true(json_is_array(json_object_get(json_object_get(t, "ports"), "in")));
         assert_true(json_is_array(json_object_get(t, "params")));
         assert_non_null(tl_json_str(t, "title"));
+        assert_data_keys(t);
         if (strcmp(type, "capsule") == 0) {
             capsules++;
             assert_non_null(tl_json_str(json_object_get(t, "capsule"), "id"));

@@ -160,9 +160,8 @@ static const struct tl_graph_env body_env = {
 
 static int shape_nest(const struct tl_shape_req *req, struct tl_shape *ret)
 {
-    static const char *const keys[] = {"body", NULL};
     (void)req;
-    ret->data_keys = keys;
+    (void)ret;
     return 0;
 }
 static void nest_done(struct tl_op_ctx *ctx, void *arg, const struct tl_nested_result *r)
@@ -194,11 +193,55 @@ static int run_nest(struct tl_op_ctx *ctx)
     return err ? err : TL_OP_PENDING;
 }
 static const struct tl_port nest_ports[] = {{"x", TL_T_NUMBER, 0, NULL}, {"y", TL_T_NUMBER, TL_PORT_OUT, NULL}, {0}};
-static const struct tl_op op_nest = {
-    .name = "nest", .revision = 1, .flags = TL_OP_PURE, .ports = nest_ports, .shape = shape_nest, .run = run_nest};
+static const char *const nest_keys[] = {"body", NULL};
+static const struct tl_op op_nest = {.name = "nest",
+                                     .revision = 1,
+                                     .flags = TL_OP_PURE,
+                                     .ports = nest_ports,
+                                     .data_keys = nest_keys,
+                                     .shape = shape_nest,
+                                     .run = run_nest};
 
 static const struct tl_port clip_ports[] = {{"clip", TL_T_VIDEO, TL_PORT_REQUIRED, NULL}, {0}};
 static const struct tl_op op_clip = {.name = "clip", .revision = 1, .ports = clip_ports, .run = run_number};
+
+/* A clip and a still whose hashes are made of a number; a clip made of another. */
+static struct tl_value medium(const char *kind, int number)
+{
+    char sha256[65], name[32];
+    snprintf(sha256, sizeof(sha256), "%064x", number);
+    snprintf(name, sizeof(name), "take %d", number);
+    struct tl_value v = {.type = TL_T_ANY};
+    enum tl_type type;
+    json_t *j = tl_media_json(kind, sha256, "application/octet-stream", 1, name);
+    return tl_type_parse(kind, &type) ? tl_value_take(type, j) : v;
+}
+static int run_film(struct tl_op_ctx *ctx)
+{
+    int take = (int)tl_op_param_number(ctx, "value"), err = tl_op_output(ctx, "clip", medium("video", take));
+    return err ? err : tl_op_output(ctx, "still", medium("image", take));
+}
+static const struct tl_port film_ports[] = {
+    {"clip", TL_T_VIDEO, TL_PORT_OUT, NULL}, {"still", TL_T_IMAGE, TL_PORT_OUT, NULL}, {0}};
+static const struct tl_op op_film = {.name = "film",
+                                     .revision = 1,
+                                     .flags = TL_OP_PURE,
+                                     .ports = film_ports,
+                                     .params = number_params,
+                                     .run = run_film};
+static int run_trim(struct tl_op_ctx *ctx)
+{
+    int take = (int)strtol(tl_value_sha256(tl_op_input(ctx, "clip")), NULL, 16);
+    counted();
+    int err = tl_op_output(ctx, "clip", medium("video", take + 100));
+    return err ? err : tl_op_output_number(ctx, "take", take);
+}
+static const struct tl_port trim_ports[] = {{"clip", TL_T_VIDEO, TL_PORT_REQUIRED, NULL},
+                                            {"clip", TL_T_VIDEO, TL_PORT_OUT, NULL},
+                                            {"take", TL_T_NUMBER, TL_PORT_OUT, NULL},
+                                            {0}};
+static const struct tl_op op_trim = {
+    .name = "trim", .revision = 1, .flags = TL_OP_PURE, .ports = trim_ports, .run = run_trim};
 static const struct tl_op op_hidden = {.name = "hidden",
                                        .revision = 1,
                                        .flags = TL_OP_PRIVATE,
@@ -207,7 +250,8 @@ static const struct tl_op op_hidden = {.name = "hidden",
                                        .run = run_number};
 
 static const struct tl_op *const ops[] = {&op_number, &op_add,      &op_total, &op_fail, &op_hold,
-                                          &op_impure, &op_send, &op_upstream, &op_nest,  &op_clip, &op_hidden, &op_remote};
+                                          &op_impure, &op_send, &op_upstream, &op_nest,  &op_clip, &op_hidden, &op_remote,
+                                          &op_film,   &op_trim};
 
 const struct tl_op *fx_find_op(void *arg, const char *name)
 {

@@ -135,8 +135,8 @@ static void test_problems_at_once(void **state)
     assert_true(says(&g.diag, "$.nodes[3].data.policy.fallback.text", "must be text"));
     assert_true(says(&g.diag, "$.nodes[3].data.policy.fallback.nope", "unknown output"));
     assert_true(says(&g.diag, "$.nodes[3].data.policy.fallback.clip", "cannot be a fallback"));
-    assert_true(says(&g.diag, "$.nodes[3].data.policy.fallback.any", "cannot be a fallback"));
-    assert_int_equal(g.diag.count, 15);
+    /* JSON of the form of a medium is JSON where any value will do. */
+    assert_int_equal(g.diag.count, 14);
     done(&g);
 }
 
