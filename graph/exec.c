@@ -110,7 +110,7 @@ int tl_exec_post(struct tl_exec *exec, void (*fn)(void *arg), void *arg)
         return TL_ENOMEM;
     *p = (struct posted){.task.fn = run_posted, .exec = exec, .fn = fn, .arg = arg};
     pthread_mutex_lock(&exec->lock);
-    bool full = exec->nposted >= TL_POST_MAX || exec->closing;
+    bool full = exec->nposted >= TL_POST_MAX || exec->suspending;
     if (!full) {
         exec->nposted++;
         push_posted(exec, &p->task);
@@ -374,17 +374,20 @@ struct tl_run *tl_exec_find(struct tl_exec *exec, const struct tl_id *id)
     return r;
 }
 
-void tl_exec_add_live(struct tl_exec *exec, struct tl_run *run)
+bool tl_exec_add_live(struct tl_exec *exec, struct tl_run *run)
 {
-    tl_run_ref(run);
     pthread_mutex_lock(&exec->lock);
-    struct tl_run **b = bucket(exec, &run->id);
-    run->next_live = *b;
-    *b = run;
-    exec->nlive++;
-    exec->live_nodes += run->plan->nwanted;
-    run->flow->nodes += run->plan->nwanted;
+    bool may = !exec->suspending;
+    if (may) {
+        struct tl_run **b = bucket(exec, &run->id);
+        run->next_live = *b;
+        *b = tl_run_ref(run);
+        exec->nlive++;
+        exec->live_nodes += run->plan->nwanted;
+        run->flow->nodes += run->plan->nwanted;
+    }
     pthread_mutex_unlock(&exec->lock);
+    return may;
 }
 
 /* Half of what the others leave: whoever comes finds room. */
@@ -547,6 +550,7 @@ int tl_exec_new(const struct tl_exec_conf *conf, struct tl_exec **ret)
 static void suspend_all(struct tl_exec *exec)
 {
     pthread_mutex_lock(&exec->lock);
+    exec->suspending = true;
     size_t n = 0, count = exec->nlive;
     struct tl_run **runs = tl_calloc(count, sizeof(struct tl_run *));
     for (size_t b = 0; runs && b < TL_LIVE_BUCKETS; b++)

@@ -77,14 +77,16 @@ int tl_journal_new(struct tl_run *run, uint64_t seq, bool started)
     return 0;
 }
 
-static void drop_changes(struct tl_journal *j)
+static void drop_changes(struct tl_journal *j, size_t n)
 {
-    for (size_t i = 0; i < j->nchanges; i++) {
+    for (size_t i = 0; i < n; i++) {
         if (j->changes[i].run != j->run)
             tl_run_unref(j->changes[i].run);
         free(j->changes[i].more);
     }
-    j->nchanges = 0;
+    j->nchanges -= n;
+    if (j->nchanges)
+        memmove(j->changes, j->changes + n, j->nchanges * sizeof(*j->changes));
 }
 
 static void drop_partials(struct tl_journal *j)
@@ -105,7 +107,7 @@ void tl_journal_free(struct tl_journal *j)
 {
     if (!j)
         return;
-    drop_changes(j);
+    drop_changes(j, j->nchanges);
     drop_partials(j);
     while (j->nwaits)
         drop_wait(j, 0);
@@ -147,8 +149,10 @@ static int add_event(struct batch *b, struct tl_journal *j, const char *type, co
     return 0;
 }
 
+/* A run.progress of some PARTIAL_BYTES at most; the changes that it does not hold stay for the next. */
 static int add_progress(struct batch *b, struct tl_journal *j)
 {
+    size_t told = 0;
     uint32_t wanted = j->run->plan->nwanted;
     double pct = wanted ? tl_journal_percent(100.0 * j->done / wanted) : 100;
     if (pct > j->percent)
@@ -162,13 +166,13 @@ static int add_progress(struct batch *b, struct tl_journal *j)
     tl_str_puts(&s, ",\"message\":");
     tl_json_add_text(&s, message, strlen(message));
     tl_str_puts(&s, ",\"nodes\":[");
-    for (size_t i = 0; i < j->nchanges; i++) {
-        if (i)
+    for (; told < j->nchanges && s.len < PARTIAL_BYTES; told++) {
+        if (told)
             tl_str_puts(&s, ",");
-        tl_journal_add_change(&s, &j->changes[i]);
+        tl_journal_add_change(&s, &j->changes[told]);
     }
     tl_str_puts(&s, "]}");
-    drop_changes(j);
+    drop_changes(j, told);
     free(j->message);
     j->message = NULL;
     int err = s.err ? TL_ENOMEM : add_event(b, j, "run.progress", s.data, s.len);
@@ -273,7 +277,7 @@ static void flush_or_hand_on(struct tl_journal *j);
 static void give_up(struct tl_journal *j)
 {
     j->failed = true;
-    drop_changes(j); /* they hold nested runs, which hold this one */
+    drop_changes(j, j->nchanges); /* they hold nested runs, which hold this one */
     if (tl_timers_cancel(j->run->exec->timers, &j->timer))
         tl_run_unref(j->run);
 }
@@ -301,12 +305,12 @@ void tl_journal_batch_done(void *arg, int err)
     struct batch *b = arg;
     struct tl_run *run = b->run;
     const struct tl_exec_conf *conf = &run->exec->conf;
+    if (!err)
+        tl_results_committed(run->exec->results, b->kept); /* before somebody is told that he may ask for them */
     if (!err && conf->notify && b->nevents)
         conf->notify(conf->arg, &run->id, b->events[b->nevents - 1].seq, b->end);
     pthread_mutex_lock(&run->journal->lock);
     came_back(run->journal, err);
-    if (!err)
-        tl_results_committed(run->exec->results, b->kept);
     if (b->end && !err)
         tl_results_ended(run->exec->results, &run->id);
     if (b->end)
@@ -356,9 +360,11 @@ static int fill_batch(struct batch *b, struct tl_journal *j, int64_t now)
         err = add_event(b, j, "run.started", "{}", 2);
     }
     bool due = now - j->last_progress_us >= EVERY_US || last;
-    if (!err && due && (j->nchanges || j->message)) {
+    if (due && (j->nchanges || j->message)) {
         j->last_progress_us = now;
-        err = add_progress(b, j);
+        do
+            err = err ? err : add_progress(b, j);
+        while (!err && last && j->nchanges); /* before the end, all of it */
     }
     if (!err)
         err = add_partials(b, j);
@@ -612,8 +618,11 @@ void tl_journal_result(struct tl_op_ctx *ctx)
             j->failed = true;
         s->reported = true;
     }
+    /* What was waited or paid for outside is not left to a crash for the sake of fewer commits. */
+    const struct tl_usage *u = &ctx->usage;
+    bool dear = kept && (ctx->def->op->flags & (TL_OP_NET | TL_OP_WORKER) || u->tokens_in + u->tokens_out > 0 || u->cost_usd > 0);
     if (kept || j->npartials)
-        poke(j, false);
+        poke(j, dear);
     pthread_mutex_unlock(&j->lock);
 }
 
@@ -656,7 +665,7 @@ void tl_journal_suspend(struct tl_run *run)
     struct tl_journal *j = run->journal;
     pthread_mutex_lock(&j->lock);
     j->closed = true;
-    drop_changes(j);
+    drop_changes(j, j->nchanges);
     if (tl_timers_cancel(run->exec->timers, &j->timer))
         tl_run_unref(run);
     if (!j->failed && j->kept && !j->committing)

@@ -335,7 +335,7 @@ int tl_result_find(struct tl_op_ctx *ctx)
             tl_count(&root->exec->counted.misses, 1);
         return TL_ENOTFOUND;
     }
-    tl_count(&root->exec->counted.hits, 1);
+    tl_count(&root->exec->counted.hits, !sealed);
     ctx->result.found = true;
     ctx->result.stamp = l.head.facts.stamp;
     if (ctx->result.soon && (ctx->kept = tl_record_new(&l.head, ctx->outputs, ctx->def->nout, l.hashes, 0)))

@@ -19,7 +19,7 @@ struct cut {
 
 struct piece {
     struct tl_db *db;
-    int64_t before_ms, now_ms;
+    int64_t before_ms;
     char before[TL_TIME_TEXT];
     struct tl_id after, settled; /* looked at so far; the runs up to here need never be looked at again */
     bool all_settled;
@@ -109,12 +109,24 @@ static json_t *reset_payload(const json_t *run)
     return payload;
 }
 
-static char *reset_text(const struct cut *c, json_t *payload, int64_t now_ms)
+static int read_time(void *arg, uint64_t seq, const char *json, size_t len)
 {
-    char run[TL_ID_TEXT], id[TL_ID_TEXT + 24], ts[TL_TIME_TEXT];
+    TL_AUTO_JSON json_t *e = NULL;
+    (void)seq;
+    int err = tl_json_parse(json, len, &e, NULL);
+    const char *ts = err ? NULL : tl_json_str(e, "ts");
+    if (!ts || strlen(ts) >= TL_TIME_TEXT)
+        return err == TL_ENOMEM ? err : TL_ECORRUPT;
+    strcpy(arg, ts);
+    return 1;
+}
+
+/* It has the time of the event whose place it takes: times in a journal never go back. */
+static char *reset_text(const struct cut *c, json_t *payload, const char *ts)
+{
+    char run[TL_ID_TEXT], id[TL_ID_TEXT + 24];
     tl_id_text(&c->id, run);
     snprintf(id, sizeof(id), "%s:%llu", run, (unsigned long long)c->last - 1);
-    tl_time_text(now_ms, ts);
     TL_AUTO_JSON json_t *e = json_pack("{s:s,s:s,s:s,s:I,s:s,s:o}", "event_id", id, "run_id", run, "type", "run.reset",
                                        "seq", (json_int_t)(c->last - 1), "ts", ts, "payload", payload);
     return e ? tl_json_text(e) : NULL;
@@ -124,11 +136,14 @@ static char *reset_text(const struct cut *c, json_t *payload, int64_t now_ms)
 static int prepare(const struct piece *p, struct cut *c)
 {
     TL_AUTO_JSON json_t *run = NULL;
+    char ts[TL_TIME_TEXT] = "";
     int err = tl_run_read(p->db, &c->id, &run);
-    if (err)
+    if (!err)
+        err = tl_events_read(p->db, &c->id, c->last - 2, read_time, ts);
+    if (err < 0)
         return err;
     json_t *payload = reset_payload(run);
-    c->reset = payload ? reset_text(c, payload, p->now_ms) : NULL;
+    c->reset = payload ? reset_text(c, payload, ts) : NULL;
     json_object_del(run, "nodes");
     json_object_del(run, "result");
     json_object_set_new(run, "pruned_before", json_integer((json_int_t)(c->last - 1)));
@@ -187,7 +202,7 @@ static int prepare_piece(struct piece *p)
 
 int tl_retain_prune(struct tl_db *db, int64_t before_ms, struct tl_id *after, size_t *ret_pruned, bool *ret_more)
 {
-    struct piece p = {.db = db, .before_ms = before_ms, .now_ms = tl_now_ms(), .after = *after};
+    struct piece p = {.db = db, .before_ms = before_ms, .after = *after};
     int err = prepare_piece(&p);
     if (!err && p.n)
         err = tl_db_update(db, cut_all, &p);
@@ -248,7 +263,6 @@ static void work(void *arg)
     bool first = !p->more;
     *p = (struct piece){.db = r->exec->conf.db,
                         .before_ms = now - r->keep_ms,
-                        .now_ms = now,
                         .after = first ? p->settled : p->after,
                         .settled = p->settled,
                         .all_settled = first || p->all_settled};

@@ -401,7 +401,6 @@ void tl_run_begin(struct tl_run *run)
         tl_run_end(&run->end_task);
 }
 
-
 const struct tl_policy *tl_node_policy(const struct tl_plan_node *n)
 {
     return n->policy ? n->policy : tl_policy_of_op(n->op);
@@ -468,7 +467,7 @@ static void node_failed(struct tl_op_ctx *ctx, int err)
     tl_values_clear(ctx->outputs, ctx->def->nout);
     if (err == TL_EWORKER) {
         s->losses++; /* ends by the policy long before it overflows */
-        tl_count(&run->exec->counted.lost_workers, 1);
+        tl_count(&run->exec->counted.lost_workers, tl_op_open(ctx));
         s->attempts--;
     }
     enum tl_after after = tl_policy_after(policy, err, s->attempts, s->losses, tl_exec_random32(run->exec), &delay_ms);
@@ -476,11 +475,11 @@ static void node_failed(struct tl_op_ctx *ctx, int err)
         delay_ms = ctx->retry_after_ms;
     if (after == TL_AFTER_RETRY && try_again(ctx, err, message, delay_ms)) {
         tl_op_unmark(ctx);
-        tl_count(&run->exec->counted.retries, 1);
+        tl_count(&run->exec->counted.retries, tl_op_open(ctx));
         return;
     }
     note(s, err, message);
-    tl_count(&run->exec->counted.failed, after != TL_AFTER_FALLBACK);
+    tl_count(&run->exec->counted.failed, tl_op_open(ctx) && after != TL_AFTER_FALLBACK);
     if (after == TL_AFTER_FALLBACK) {
         fall_back(ctx, policy);
         return;
@@ -495,12 +494,23 @@ static void node_failed(struct tl_op_ctx *ctx, int err)
     }
 }
 
-static const char over_budget[] = "the run used more than its budget allows";
+/* How the run has gone beyond its budget; NULL where it has not. */
+static const char *over_budget(const struct tl_run *root)
+{
+    const struct tl_budget *b = &root->budget;
+    const struct tl_usage *u = &root->spent;
+    if (b->tokens && u->tokens_in + u->tokens_out > b->tokens)
+        return "the run used more tokens than its budget allows";
+    return b->cost_usd > 0 && u->cost_usd > b->cost_usd ? "the run cost more than its budget allows" : NULL;
+}
 
 static void stop_over_budget(struct tl_task *task)
 {
     struct tl_run *root = (struct tl_run *)((char *)task - offsetof(struct tl_run, budget_task));
-    tl_run_stop(root, TL_EBUDGET, root->budget_step, over_budget);
+    pthread_mutex_lock(&root->lock);
+    const char *how = over_budget(root);
+    pthread_mutex_unlock(&root->lock);
+    tl_run_stop(root, TL_EBUDGET, root->budget_step, how);
     tl_run_unref(root);
 }
 
@@ -517,9 +527,9 @@ static void spend(struct tl_op_ctx *ctx)
     u->tokens_in += ctx->usage.tokens_in;
     u->tokens_out += ctx->usage.tokens_out;
     u->cost_usd += ctx->usage.cost_usd;
-    bool over = (b->tokens && u->tokens_in + u->tokens_out > b->tokens) || (b->cost_usd > 0 && u->cost_usd > b->cost_usd);
+    const char *over = over_budget(root);
     if (over && run == root && !root->stopping) {
-        tl_run_stop_now(root, TL_EBUDGET, ctx->def->id, over_budget);
+        tl_run_stop_now(root, TL_EBUDGET, ctx->def->id, over);
     } else if (over && run != root && !root->budget_task.fn) { /* its nested runs' locks may not be waited for here */
         root->budget_task.fn = stop_over_budget;
         root->budget_step = tl_op_open(ctx) ? tl_run_step_id(run, ctx->node) : NULL;
@@ -671,6 +681,11 @@ static void fill_failure(const struct tl_run *run, struct tl_str *payload)
 static const char *fill_ending(struct tl_run *run, struct tl_str *payload)
 {
     const struct tl_exec_conf *conf = &run->exec->conf;
+    const char *over = run->err ? NULL : over_budget(run);
+    if (over) { /* all of it had ended before it could be stopped */
+        run->err = TL_EBUDGET;
+        run->err_message = tl_strdup(over);
+    }
     if (!run->err && conf->complete)
         run->err = conf->complete(conf->arg, run, payload);
     if (!run->err) {
@@ -717,7 +732,7 @@ static void end_outermost(struct tl_run *run)
 void tl_run_end(struct tl_task *task)
 {
     struct tl_run *run = (struct tl_run *)((char *)task - offsetof(struct tl_run, end_task));
-    tl_count(&run->exec->counted.done, run->ndone);
+    tl_count(&run->exec->counted.done, !run->parent || run->open ? run->ndone : 0); /* a capsule counts as one */
     if (run->parent) {
         end_nested(run);
         tl_run_unref(run); /* the reference of tl_op_nest */

@@ -157,8 +157,9 @@ static int start_stored(struct first *f, const struct tl_run_req *req)
     f->record = tl_journal_first_record(run);
     if (!f->doc || !f->record)
         return TL_ENOMEM;
+    if (!tl_exec_add_live(exec, run))
+        return TL_EAGAIN;
     tl_run_ref(run);
-    tl_exec_add_live(exec, run);
     tl_run_begin(run);
     f->end = tl_journal_take_end(run);
     err = tl_db_submit(exec->conf.db, put_first, f, first_done);
@@ -171,6 +172,20 @@ static int start_stored(struct first *f, const struct tl_run_req *req)
     }
     tl_run_unref(run);
     return err;
+}
+
+static int start_in_memory(struct first *f)
+{
+    struct tl_run *run = f->run;
+    if (!tl_exec_add_live(f->exec, run))
+        return TL_EAGAIN;
+    tl_run_ref(run);
+    if (f->started)
+        f->started(f->arg, 0, &run->id);
+    tl_run_begin(run);
+    tl_run_unref(run);
+    free_first(f);
+    return 0;
 }
 
 int tl_run_start(struct tl_exec *exec, const struct tl_run_req *req,
@@ -188,13 +203,7 @@ int tl_run_start(struct tl_exec *exec, const struct tl_run_req *req,
     if (!err && exec->conf.db) {
         err = start_stored(f, req);
     } else if (!err) {
-        struct tl_run *run = tl_run_ref(f->run);
-        tl_exec_add_live(exec, run);
-        if (started)
-            started(arg, 0, &id);
-        tl_run_begin(run);
-        tl_run_unref(run);
-        free_first(f);
+        err = start_in_memory(f);
     }
     if (err)
         free_first(f);
@@ -332,7 +341,9 @@ static int resume_one(struct tl_exec *exec, const struct stored *s)
         err = tl_events_read(exec->conf.db, &s->id, 0, note_reported, run);
     if (!err) {
         tl_journal_go_on(run, tl_json_num(s->record, "progress", 0), started ? "going on after a restart" : NULL);
-        tl_exec_add_live(exec, run);
+        err = tl_exec_add_live(exec, run) ? 0 : TL_EAGAIN;
+    }
+    if (!err) {
         if (planned < 0)
             tl_run_stop(run, planned, diag.count ? diag.items[0].node : NULL,
                         diag.count ? diag.items[0].message : tl_err_text(planned));

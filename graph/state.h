@@ -214,7 +214,7 @@ struct tl_exec {
     struct tl_task *posted, **posted_tail;
     size_t nposted;   /* requests among them */
     unsigned sleeping; /* threads that wait for work */
-    bool closing;
+    bool closing, suspending; /* suspending: what begins now is not begun */
     pthread_t *threads;
     unsigned nthreads;
     struct tl_timers *timers;
@@ -247,7 +247,7 @@ bool tl_exec_must_yield(struct tl_run *run, int64_t us, uint32_t nodes);
 struct tl_flow *tl_exec_flow(struct tl_exec *exec, const char *org); /* counts a live run; NULL on want of memory */
 void tl_exec_leave_flow(struct tl_exec *exec, struct tl_flow *flow);
 struct tl_run *tl_exec_find(struct tl_exec *exec, const struct tl_id *id); /* a reference, or NULL */
-void tl_exec_add_live(struct tl_exec *exec, struct tl_run *run);           /* takes a reference of its own */
+bool tl_exec_add_live(struct tl_exec *exec, struct tl_run *run); /* takes a reference of its own; false where the executor closes */
 void tl_exec_remove_live(struct tl_exec *exec, struct tl_run *run);
 /* Whether an organisation may have so many nodes more under way. */
 bool tl_exec_has_room(struct tl_exec *exec, const char *org, uint32_t nodes);

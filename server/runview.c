@@ -19,6 +19,7 @@ struct kept {
     struct tl_id run;
     char *org, *text; /* owned; NULL: free */
     size_t len;
+    uint64_t cut; /* pruned_before, as the text has it */
 };
 
 struct tl_run_text {
