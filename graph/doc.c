@@ -21,10 +21,11 @@ static const char *const edge_keys[] = {
 
 #define NONE UINT32_MAX
 
+/* "/" and "#" are for the ids of steps inside nodes ("map#3/grade"): with them a node could pass for another's step. */
 static bool good_id(struct tl_jtext id)
 {
     for (size_t i = 0; i < id.len; i++)
-        if ((unsigned char)id.s[i] < 0x20 || id.s[i] == 0x7f)
+        if ((unsigned char)id.s[i] < 0x20 || id.s[i] == 0x7f || id.s[i] == '/' || id.s[i] == '#')
             return false;
     return id.len > 0 && id.len <= TL_GRAPH_MAX_ID;
 }
@@ -109,7 +110,7 @@ static int read_node(struct tl_doc *doc, struct tl_jread *r, struct tl_diag *dia
     const char *name = good ? doc->ids.pool + doc->ids.len - id.len - 1 : "";
     snprintf(path, sizeof(path), "$.nodes[%u]", doc->nnodes);
     if (!good)
-        tl_diag_add(diag, NULL, NULL, path, "a node needs an id: text of 1 to %d bytes without control characters",
+        tl_diag_add(diag, NULL, NULL, path, "a node needs an id: text of 1 to %d bytes without \"/\", \"#\" and control characters",
                     TL_GRAPH_MAX_ID);
     if (!type.len)
         tl_diag_add(diag, name, NULL, path, "a node needs a type: the name of an op, or \"capsule\"");

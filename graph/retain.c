@@ -140,8 +140,8 @@ static int prepare(const struct piece *p, struct cut *c)
     int err = tl_run_read(p->db, &c->id, &run);
     if (!err)
         err = tl_events_read(p->db, &c->id, c->last - 2, read_time, ts);
-    if (err < 0)
-        return err;
+    if (err < 0 || !*ts)
+        return err < 0 ? err : TL_ECORRUPT;
     json_t *payload = reset_payload(run);
     c->reset = payload ? reset_text(c, payload, ts) : NULL;
     json_object_del(run, "nodes");

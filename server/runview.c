@@ -62,7 +62,47 @@ bool tl_run_status_ended(const char *status)
     return status && strcmp(status, "queued") != 0 && strcmp(status, "running") != 0;
 }
 
-static void keep(struct tl_run_text *cache, const char *org, const struct tl_id *run, const char *text, size_t len)
+/* What is asked of a record most often, read without building it. */
+struct state {
+    const struct tl_id *id;
+    const char *org; /* NULL: whoever's */
+    char status[16];
+    uint64_t last_seq, cut; /* cut: pruned_before, 0 where nothing was */
+};
+
+static int read_state(struct tl_txn *txn, void *arg)
+{
+    struct state *s = arg;
+    struct tl_arena arena TL_CLEANUP(tl_arena_clear) = {0};
+    struct tl_jtext key, value;
+    struct tl_jread r;
+    struct tl_bytes v;
+    bool theirs = !s->org;
+    double last = 0, cut = 0;
+    int err = tl_txn_get(txn, TL_TBL_RUN, s->id->b, TL_ID_LEN, &v);
+    if (err < 0)
+        return err;
+    s->status[0] = '\0';
+    tl_jread_init(&r, v.data, v.len, &arena);
+    tl_jread_object(&r);
+    while (tl_jread_key(&r, &key)) {
+        if (TL_JTEXT_IS(key, "last_seq"))
+            tl_jread_number(&r, &last);
+        else if (TL_JTEXT_IS(key, "pruned_before"))
+            tl_jread_number(&r, &cut);
+        else if (TL_JTEXT_IS(key, "org") && s->org && tl_jread_string(&r, &value))
+            theirs = tl_jtext_is(value, s->org);
+        else if (TL_JTEXT_IS(key, "status") && tl_jread_string(&r, &value))
+            snprintf(s->status, sizeof(s->status), "%.*s", (int)(value.len < sizeof(s->status) ? value.len : 0), value.s);
+        else
+            tl_jread_skip(&r, NULL);
+    }
+    s->last_seq = (uint64_t)last;
+    s->cut = (uint64_t)cut;
+    return tl_jread_finish(&r, NULL) < 0 ? TL_ECORRUPT : theirs ? 0 : TL_ENOTFOUND;
+}
+
+static void keep(struct tl_run_text *cache, const char *org, const struct tl_id *run, const char *text, size_t len, uint64_t cut)
 {
     struct kept *k = place(cache, run);
     if (len > CACHE_TEXT_MAX)
@@ -74,20 +114,22 @@ static void keep(struct tl_run_text *cache, const char *org, const struct tl_id 
     if (k->org && k->text) {
         k->run = *run;
         k->len = len;
+        k->cut = cut;
     } else {
         kept_clear(k);
     }
     pthread_mutex_unlock(&cache->lock);
 }
 
-/* A copy of what is kept; returned owned, NULL where nothing is. */
-static char *kept_text(struct tl_run_text *cache, const char *org, const struct tl_id *run, size_t *ret_len)
+/* A copy of what is kept, which stands as long as retention has not cut the run since; returned owned, NULL where nothing is. */
+static char *kept_text(struct tl_run_text *cache, const char *org, const struct tl_id *run, size_t *ret_len, uint64_t *ret_cut)
 {
     const struct kept *k = place(cache, run);
     pthread_mutex_lock(&cache->lock);
     bool here = k->text && tl_id_equal(&k->run, run) && strcmp(k->org, org) == 0;
     char *text = here ? tl_strndup(k->text, k->len) : NULL;
     *ret_len = k->len;
+    *ret_cut = k->cut;
     pthread_mutex_unlock(&cache->lock);
     return text;
 }
@@ -100,7 +142,7 @@ static void reply_whole(struct tl_req *req, const struct tl_id *id)
     char *text = err < 0 ? NULL : tl_json_text(record);
     size_t len = text ? strlen(text) : 0;
     if (text && tl_run_status_ended(tl_json_str(record, "status")))
-        keep(req->srv->run_text, req->claims.org, id, text, len);
+        keep(req->srv->run_text, req->claims.org, id, text, len, (uint64_t)tl_json_int(record, "pruned_before", 0));
     if (err < 0)
         tl_reply_err(req, err, NULL);
     else
@@ -160,7 +202,13 @@ void tl_runview_reply_record(struct tl_req *req)
         tl_reply_err(req, TL_ENOTFOUND, NULL);
         return;
     }
-    char *text = kept_text(srv->run_text, req->claims.org, &id, &len);
+    uint64_t cut;
+    char *text = kept_text(srv->run_text, req->claims.org, &id, &len, &cut);
+    struct state now = {.id = &id};
+    if (text && (tl_db_read(srv->conf.db, read_state, &now) < 0 || now.cut != cut)) {
+        free(text);
+        text = NULL;
+    }
     if (text) {
         tl_reply_text(req, 200, "application/json", text, len);
         return;
@@ -199,43 +247,6 @@ int tl_runview_record(struct tl_db *db, const char *org, const struct tl_id *run
     else
         *ret = r.record;
     return err;
-}
-
-/* What a waiting call needs of a record, read without building it. */
-struct state {
-    const struct tl_id *id;
-    const char *org; /* NULL: whoever's */
-    char status[16];
-    uint64_t last_seq;
-};
-
-static int read_state(struct tl_txn *txn, void *arg)
-{
-    struct state *s = arg;
-    struct tl_arena arena TL_CLEANUP(tl_arena_clear) = {0};
-    struct tl_jtext key, value;
-    struct tl_jread r;
-    struct tl_bytes v;
-    bool theirs = !s->org;
-    double last = 0;
-    int err = tl_txn_get(txn, TL_TBL_RUN, s->id->b, TL_ID_LEN, &v);
-    if (err < 0)
-        return err;
-    s->status[0] = '\0';
-    tl_jread_init(&r, v.data, v.len, &arena);
-    tl_jread_object(&r);
-    while (tl_jread_key(&r, &key)) {
-        if (TL_JTEXT_IS(key, "last_seq"))
-            tl_jread_number(&r, &last);
-        else if (TL_JTEXT_IS(key, "org") && s->org && tl_jread_string(&r, &value))
-            theirs = tl_jtext_is(value, s->org);
-        else if (TL_JTEXT_IS(key, "status") && tl_jread_string(&r, &value))
-            snprintf(s->status, sizeof(s->status), "%.*s", (int)(value.len < sizeof(s->status) ? value.len : 0), value.s);
-        else
-            tl_jread_skip(&r, NULL);
-    }
-    s->last_seq = (uint64_t)last;
-    return tl_jread_finish(&r, NULL) < 0 ? TL_ECORRUPT : theirs ? 0 : TL_ENOTFOUND;
 }
 
 bool tl_runview_ended(struct tl_server *srv, const struct tl_id *run)

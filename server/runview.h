@@ -1,5 +1,5 @@
-/* Runs as answers show them: the record of any run, and the shape of a capsule call (seed §5.1). The text of ended runs is kept: only retention changes
- * it, and takes nothing from it that was told. */
+/* Runs as answers show them: the record of any run, and the shape of a capsule call (seed §5.1). The text of ended runs is kept until
+ * retention cuts them. */
 #ifndef TL_SERVER_RUNVIEW_H
 #define TL_SERVER_RUNVIEW_H
 

@@ -93,6 +93,7 @@ test('a budget holds while the run runs, and before it once there is history', a
   assert.equal(record.budget_tokens, 400);
   assert.equal(record.priority, -1);
 
+  assert.equal((await waited(asking('Water boils.', 1))).result.token_usage.total, 350); // the history of the kind
   const count = await runs();
   const graph = asking('Coffee is made.', 3);
   for (const [budget, what] of [[{ tokens: 400 }, /tokens of the 400/], [{ cost_usd: 0.001 }, /USD of the 0.001/], [{ seconds: 1e-9, tokens: 1 }, /seconds.*tokens/]]) {

@@ -105,6 +105,18 @@ static void test_form(void **state)
     tl_diag_clear(&d);
 }
 
+/* What step ids are made with: a node could pass for a step inside another. */
+static void test_no_steps_as_ids(void **state)
+{
+    (void)state;
+    struct tl_diag d = {0};
+    struct tl_plan *plan;
+    assert_int_equal(check("{\"nodes\":[{\"id\":\"map#0\",\"type\":\"number\"},{\"id\":\"map/g\",\"type\":\"number\"}],\"edges\":[]}", &d, false, NULL, &plan), TL_EINVAL);
+    assert_true(says(&d, NULL, "$.nodes[0]", "without"));
+    assert_true(says(&d, NULL, "$.nodes[1]", "without"));
+    tl_diag_clear(&d);
+}
+
 static void test_cycle(void **state)
 {
     (void)state;
@@ -499,6 +511,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all_problems_at_once),
         cmocka_unit_test(test_form),
+        cmocka_unit_test(test_no_steps_as_ids),
         cmocka_unit_test(test_cycle),
         cmocka_unit_test(test_targets_plan_ancestors_only),
         cmocka_unit_test(test_admin_and_literals),
