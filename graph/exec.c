@@ -403,7 +403,7 @@ bool tl_exec_has_room(struct tl_exec *exec, const char *org, uint32_t nodes)
     const struct tl_flow *f = exec->flows;
     while (f && strcmp(f->org, org) != 0)
         f = f->next;
-    bool room = fits(TL_LIVE_NODES_MAX, exec->live_nodes, f ? f->nodes : 0, nodes);
+    bool room = fits(exec->conf.live_max, exec->live_nodes, f ? f->nodes : 0, nodes);
     pthread_mutex_unlock(&exec->lock);
     return room;
 }
@@ -412,7 +412,7 @@ bool tl_exec_take_nested(struct tl_run *root, size_t nodes)
 {
     struct tl_exec *exec = root->exec;
     pthread_mutex_lock(&exec->lock);
-    bool room = fits(TL_NESTED_NODES_MAX, exec->nested_nodes, root->flow->nested, nodes);
+    bool room = fits(exec->conf.nested_max, exec->nested_nodes, root->flow->nested, nodes);
     if (room) {
         exec->nested_nodes += nodes;
         root->flow->nested += nodes;
@@ -525,6 +525,9 @@ int tl_exec_new(const struct tl_exec_conf *conf, struct tl_exec **ret)
     if (!exec)
         return TL_ENOMEM;
     exec->conf = *conf;
+    exec->conf.live_max = conf->live_max ? conf->live_max : TL_LIVE_NODES_MAX;
+    exec->conf.nested_max = conf->nested_max ? conf->nested_max : TL_NESTED_NODES_MAX;
+    exec->conf.steps_max = conf->steps_max ? conf->steps_max : TL_RUN_STEPS_MAX;
     exec->posted_tail = &exec->posted;
     pthread_mutex_init(&exec->lock, NULL);
     pthread_cond_init(&exec->work, NULL);

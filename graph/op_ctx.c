@@ -579,8 +579,9 @@ int tl_op_nest(struct tl_op_ctx *ctx, const struct tl_nest *nest)
         return tl_op_fail(ctx, TL_EINVAL, "graphs are nested deeper than %d", TL_GRAPH_MAX_NESTING);
     if (tl_run_stops(outer))
         return TL_ECANCELLED;
-    if ((outer->root->steps += nest->plan->nnodes) > TL_RUN_STEPS_MAX)
-        return tl_op_fail(ctx, TL_ELIMIT, "the run makes more than %d steps in nested graphs", TL_RUN_STEPS_MAX);
+    size_t most = outer->exec->conf.steps_max;
+    if ((outer->root->steps += nest->plan->nnodes) > most)
+        return tl_op_fail(ctx, TL_ELIMIT, "the run makes more than %zu steps in nested graphs", most);
     int err = nest_new(ctx, nest, &run);
     if (err)
         return err;

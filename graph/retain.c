@@ -117,7 +117,7 @@ static int read_time(void *arg, uint64_t seq, const char *json, size_t len)
     const char *ts = err ? NULL : tl_json_str(e, "ts");
     if (!ts || strlen(ts) >= TL_TIME_TEXT)
         return err == TL_ENOMEM ? err : TL_ECORRUPT;
-    strcpy(arg, ts);
+    memcpy(arg, ts, strlen(ts) + 1);
     return 1;
 }
 

@@ -28,6 +28,9 @@ struct tl_exec_conf {
     bool manual;      /* no threads at all: tl_exec_step does the work */
     struct tl_exec_env env;
     unsigned places[TL_CLASS_COUNT]; /* nodes of each class at work at once; 0: as many as threads, 2, 64 */
+    /* Nodes under way at once, of live runs and within them (one organisation may have half of what the others leave), and nodes of nested graphs that one run
+     * makes in its life; 0: 1,000,000, 2,000,000, 1,000,000. */
+    size_t live_max, nested_max, steps_max;
     struct tl_db *db; /* NULL: in memory only, without journal and kept results */
     void *services; /* handed to ops */
     /* Makes the plan of a stored run again (kind and document as they were handed to tl_run_start). */

@@ -189,9 +189,9 @@ struct tl_op_ctx {
 enum {
     TL_LIVE_BUCKETS = 1024,
     TL_POST_MAX = 10000,
-    TL_LIVE_NODES_MAX = 1000000, /* of all live runs; one organisation may have half of what the others leave */
-    TL_NESTED_NODES_MAX = 2000000, /* of all nested runs at once, items of maps included; shared in the same way */
-    TL_RUN_STEPS_MAX = 1000000, /* nodes of nested graphs that one run makes in its life */
+    TL_LIVE_NODES_MAX = 1000000,
+    TL_NESTED_NODES_MAX = 2000000,
+    TL_RUN_STEPS_MAX = 1000000,
     TL_MEDIA_PLACES = 2,
     TL_NET_PLACES = 64,
 };

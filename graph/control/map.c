@@ -128,10 +128,11 @@ static int make_ports(const struct tl_shape_req *req, struct map_def *def, struc
 }
 
 /* A list that is given, not connected, is counted before anything runs. */
-static int count_items(const struct tl_shape_req *req)
+static void count_items(const struct tl_shape_req *req)
 {
     size_t n = json_array_size(json_object_get(json_object_get(req->data, "inputs"), "items"));
-    return n > TL_MAP_ITEMS_MAX ? tl_body_problem(req, "inputs.items", "%zu items are more than the limit of %d", n, TL_MAP_ITEMS_MAX) : 0;
+    if (n > TL_MAP_ITEMS_MAX)
+        tl_body_problem(req, "inputs.items", "%zu items are more than the limit of %d", n, TL_MAP_ITEMS_MAX);
 }
 
 static int shape(const struct tl_shape_req *req, struct tl_shape *ret)
@@ -144,9 +145,8 @@ static int shape(const struct tl_shape_req *req, struct tl_shape *ret)
     if (!err)
         err = make_ports(req, def, ret);
     if (!err) {
-        int counted = count_items(req);
+        count_items(req);
         err = tl_body_plan(req, &def->body);
-        err = err ? err : counted;
     }
     if (err)
         return err;

@@ -1,9 +1,10 @@
 // Control nodes over HTTP: maps, loops, branches and groups; gates that people answer.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import crypto from 'node:crypto';
 import fs from 'node:fs';
 import { after, before, test } from 'node:test';
-import { api, finished, program, problems, refused, setUp, start } from './lib.mjs';
+import { api, clip, finished, program, problems, refused, setUp, start } from './lib.mjs';
 
 let t;
 before(async () => { t = await setUp('control'); });
@@ -41,8 +42,11 @@ const approve = (run, body, who = 'member') => api(t, who, 'POST', `/api/v1/runs
 
 test('control nodes are among the node types', async () => {
   const { body } = await api(t, 'viewer', 'GET', '/api/v1/node-types');
-  const types = body.items.map((i) => i.type);
-  for (const type of ['gate', 'loop', 'map', 'merge', 'subgraph', 'switch']) assert.ok(types.includes(type), type);
+  const keys = Object.fromEntries(body.items.map((i) => [i.type, i.data_keys.join(' ')]));
+  const own = { gate: ' form', loop: ' ports graph', map: ' ports graph', merge: '', subgraph: ' ports graph', switch: ' ports cases' };
+  for (const [type, more] of Object.entries(own)) assert.equal(keys[type], `policy${more}`, type);
+  const { in: inputs } = body.items.find((i) => i.type === 'map').ports;
+  assert.deepEqual(inputs.map((p) => [p.name, p.type, p.either ?? false, p.multiple ?? false]), [['items', 'json', true, false], ['each', 'any', true, true]]);
 });
 
 test('a map tells its items under step ids of their own', async () => {
@@ -177,9 +181,52 @@ for (const signal of ['SIGTERM', 'SIGKILL'])
     assert.equal((await finished(t, run)).result.outputs.next.value, 8);
   });
 
+const docs = (text) => [...text.matchAll(/```json\n([\s\S]*?)```/g)].map((m) => JSON.parse(m[1]));
+
+test('clips go through a map, and what is made of each can be fetched', async (context) => {
+  const files = [1, 3].map((seconds) => clip(t.data, seconds));
+  if (!files[0]) return context.skip('there is no ffmpeg');
+  const [, clips] = docs(fs.readFileSync(new URL('../../docs/control-nodes.md', import.meta.url), 'utf8'));
+  for (const [i, file] of files.entries()) {
+    const up = await t.server.request('POST', '/api/v1/files', { body: fs.readFileSync(file), headers: { 'content-type': 'video/mp4', 'x-filename': `${i}.mp4` } });
+    assert.equal(up.status, 201);
+    clips.nodes[i].data.params.file = JSON.parse(up.bytes).id;
+  }
+  const record = await finished(t, await start(t, clips));
+  assert.equal(record.status, 'done', JSON.stringify(record.result));
+  const { seconds, sheet, errors } = record.result.outputs.m;
+  assert.deepEqual([seconds.map(Math.round), errors], [[1, 3], []]);
+  assert.deepEqual(sheet.map((s) => s.kind), ['image', 'image']);
+  assert.notEqual(sheet[0].sha256, sheet[1].sha256);
+  const content = (path, auth = t.people.viewer) => t.server.request('GET', `/api/v1/runs/${record.id}/nodes/${path}/content`, { auth });
+  for (const i of [0, 1]) {
+    assert.equal(record.nodes[`m#${i}/sheet`].status, 'done');
+    const got = await content(`m%23${i}/sheet/outputs/image`);
+    assert.equal(got.status, 200);
+    assert.equal(got.headers['content-type'], 'image/png');
+    assert.equal(crypto.createHash('sha256').update(got.bytes).digest('hex'), sheet[i].sha256);
+  }
+  for (const path of ['m/outputs/sheet', 'm%230/probe/outputs/info', 'm%232/sheet/outputs/image']) assert.equal((await content(path)).status, 404, path);
+  assert.equal((await content('m%230/sheet/outputs/image', t.people.other)).status, 404);
+
+  const again = await finished(t, await start(t, clips));
+  assert.equal(again.nodes.m.cached, true);
+  clips.edges.reverse(); // the other way round: the map runs anew, over what is there
+  const turned = await finished(t, await start(t, clips));
+  assert.deepEqual(turned.result.outputs.m.sheet, sheet.toReversed());
+  assert.deepEqual([turned.nodes.m.cached ?? false, turned.nodes['m#0/sheet'].cached], [false, true]);
+
+  // What the list tells is no picture to go on with, and no list goes where clips do.
+  clips.nodes.push(node('more', 'map', { ports: { in: [{ name: 'item', type: 'image' }] }, graph: graph([]) }));
+  clips.edges.push(edge('m.sheet', 'more.each'), edge('m.seconds', 'm.items'));
+  const told = problems(await api(t, 'member', 'POST', '/api/v1/canvases/validate', { graph: clips })).map((p) => p.message);
+  assert.ok(told.includes('m.sheet gives json, but more.each takes image'), told.join('\n'));
+  assert.ok(told.includes('"m" has no input "items"'), told.join('\n'));
+});
+
 test('the graphs in docs/control-nodes.md do what it says of them', async () => {
   const text = fs.readFileSync(new URL('../../docs/control-nodes.md', import.meta.url), 'utf8');
-  const [each, until, either, ask] = [...text.matchAll(/```json\n([\s\S]*?)```/g)].map((m) => JSON.parse(m[1]));
+  const [each, , until, either, ask] = docs(text);
   const outputs = async (g) => (await finished(t, await start(t, g))).result.outputs;
   assert.deepEqual((await outputs(each)).m, { y: [4, 2, 3], errors: [] });
   assert.deepEqual((await outputs(until)).fix, { iterations: 6, converged: true, x: 192 });

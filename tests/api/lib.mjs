@@ -175,10 +175,10 @@ export async function finished(t, run, who = 'member') {
   return (await api(t, who, 'GET', `/api/v1/runs/${run}`)).body;
 }
 
-// A clip of a second, made once; null where there is no ffmpeg.
-export function clip(dir) {
-  const file = `${dir}/clip.mp4`;
-  const made = spawnSync('ffmpeg', ['-v', 'error', '-f', 'lavfi', '-i', 'testsrc2=size=320x180:rate=12:duration=2', '-f', 'lavfi', '-i', 'sine=frequency=220:duration=2', '-c:v', 'libx264',
+// A clip of two seconds, or of as many as are asked for; null where there is no ffmpeg.
+export function clip(dir, seconds = 2) {
+  const file = `${dir}/clip-${seconds}.mp4`;
+  const made = spawnSync('ffmpeg', ['-v', 'error', '-f', 'lavfi', '-i', `testsrc2=size=320x180:rate=12:duration=${seconds}`, '-f', 'lavfi', '-i', `sine=frequency=220:duration=${seconds}`, '-c:v', 'libx264',
     '-pix_fmt', 'yuv420p', '-c:a', 'aac', '-shortest', '-y', file]);
   return made.status === 0 ? file : null;
 }

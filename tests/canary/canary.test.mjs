@@ -19,6 +19,7 @@ const capsules = ['bong-joon-ho', 'hong-sangsoo', 'lee-junho', 'na-hongjin', 'pa
 const work = tempDir('canary');
 const data = path.join(work, 'data');
 const temporary = path.join(work, 'tmp');
+const env = { TMPDIR: temporary };
 const scanner = new Scanner(planted);
 const came = new Map(); // door → bytes that came out of it
 let server;
@@ -102,10 +103,8 @@ const call = (id, more = {}) => ({
 before(async () => {
   fs.mkdirSync(temporary);
   model = await parrot();
-  server = await Server.start({
-    data, binary,
-    env: { TMPDIR: temporary, TALOS_LLM_URL: `http://127.0.0.1:${model.address().port}/v1`, TALOS_LLM_MODEL: 'parrot' },
-  });
+  Object.assign(env, { TALOS_LLM_URL: `http://127.0.0.1:${model.address().port}/v1`, TALOS_LLM_MODEL: 'parrot' });
+  server = await Server.start({ data, binary, env });
   proxy = await listen();
 });
 after(async () => {
@@ -115,8 +114,72 @@ after(async () => {
   fs.rmSync(work, { recursive: true, force: true });
 });
 
-test('every door is used', { timeout: 240_000 }, async () => {
-  const admin = { headers: { 'x-admin-mode': 'true' } };
+const admin = { headers: { 'x-admin-mode': 'true' } };
+const cli = (...args) => {
+  const { stdout, stderr, status } = talos(args, { binary });
+  record('command line', stdout + stderr);
+  return status;
+};
+
+// A capsule beside a clip's and a gate's doors.
+const withCapsule = (capsuleId, data = {}, gate = []) => ({
+  nodes: [{ id: 'c', type: 'capsule', data: { capsuleId, capsuleVersion: '1.0.0', inputs: call(capsuleId).inputs, ...data } }, ...gate.map((id) => ({ id, type: 'gate' }))],
+  edges: gate.map((id) => ({ source: 'c', sourceHandle: 'palette', target: id, targetHandle: 'value' })),
+});
+
+// Until the run waits for somebody; what is asked.
+async function question(run) {
+  const url = `/api/v1/runs/${run}`, asks = async () => (await ask('GET', url)).body.waiting_for;
+  for await (const { data: text } of server.sse(`${url}/stream`, { port: proxy.address().port })) if (/"waiting"/.test(text)) break;
+  return (await asks())[0];
+}
+
+// The doors of a run of a graph: options, dry runs, why, answers, contents, bounds, policies.
+async function graphDoors(id, index) {
+  const begin = (graph, more, options) => ask('POST', '/api/v1/runs', { graph, ...more }, options);
+  const plain = withCapsule(id), url = (run, rest) => `/api/v1/runs/${run}/${rest}`;
+  for (const options of [undefined, admin]) {
+    const dry = await begin(plain, { dry_run: true }, options);
+    assert.equal(dry.body.ok, true, dry.text);
+    await begin(withCapsule(id, { params: { nosuch: 1 } }), { dry_run: true }, options);
+    const done = await begin(plain, { async_mode: false, priority: 'high' }, options);
+    assert.ok([200, 202].includes(done.status), done.text);
+    await follow(url(done.body.run_id, 'stream'));
+    for (const step of ['c', 'c/in', 'c#1/in', 'nothing'])
+      for (const asker of [undefined, admin]) {
+        const why = await ask('GET', url(done.body.run_id, `nodes/${encodeURIComponent(step)}/why`), undefined, asker);
+        assert.equal(why.status, step === 'c' ? 200 : 404, why.text);
+      }
+    for (const port of ['palette', 'facts', 'hints']) await ask('GET', url(done.body.run_id, `nodes/c/outputs/${port}/content`));
+    await ask('POST', url(done.body.run_id, 'approve'), { node: 'c', decision: 'approve', hash: 'f'.repeat(64) });
+    assert.equal(cli('why', done.body.run_id, 'c', '--json', '--server', `127.0.0.1:${proxy.address().port}`, '--token', server.token), 0);
+  }
+  // Different scenes, so that nothing is found that an earlier run has come to.
+  const scene = (what) => ({ inputs: { ...call(id).inputs, scene_summary: `${what} ${index}: a table, two people, rain.` } });
+  const bounds = [['budget', {}, { budget: { tokens: 1 } }], ['budget of cost', {}, { budget: { cost_usd: 1e-9, seconds: 1e-9 } }],
+    ['too late', { policy: { timeout_sec: 0.1, retry: { max_attempts: 2, on: ['TIMEOUT'], backoff_ms: [1] } } }, {}],
+    ['goes on', { policy: { timeout_sec: 0.1, on_error: 'continue' } }, {}]];
+  for (const [what, data, more] of bounds) {
+    const begun = await begin(withCapsule(id, { ...scene(what), ...data }), more);
+    assert.ok(begun.status === 202 || begun.body.error.code === 'BUDGET_EXCEEDED', begun.text);
+    if (begun.status !== 202) continue;
+    ends.set(what, [...(ends.get(what) ?? []), await follow(url(begun.body.run_id, 'stream'))]);
+    await ask('GET', url(begun.body.run_id, 'nodes/c/why'));
+  }
+  // Two questions behind the capsule: one is answered over HTTP, one by the command line.
+  const gated = (await begin(withCapsule(id, {}, ['yes', 'no']), {})).body.run_id;
+  for (const decision of ['approve', 'reject']) {
+    const { node, hash } = await question(gated);
+    if (decision === 'approve') assert.equal((await ask('POST', url(gated, 'approve'), { node, decision, hash, comment: 'well' })).status, 200);
+    else assert.equal(cli('approve', gated, node, '--reject', '--server', `127.0.0.1:${proxy.address().port}`, '--token', server.token), 0);
+  }
+  await follow(url(gated, 'stream'));
+  for (const node of ['c', 'yes', 'no']) await ask('GET', url(gated, `nodes/${node}/why`));
+  return gated;
+}
+const ends = new Map(); // what kept a capsule from its end → terminal events
+
+test('every door is used', { timeout: 400_000 }, async () => {
   for (const url of ['/healthz', '/readyz', '/metrics', '/openapi.json', '/api/v1/capsules', '/api/v1/node-types', '/api/v1/templates', '/api/v1/runs', '/api/v1/canvases', '/api/v1/nothing'])
     for (const options of [{}, admin, { headers: { 'accept-encoding': 'gzip' } }]) await ask('GET', url, undefined, options);
   for (const id of capsules) {
@@ -154,10 +217,27 @@ test('every door is used', { timeout: 240_000 }, async () => {
       await ask('GET', `/api/v1/runs/${started.body.run_id}`);
     }
   }
+  const answered = [];
+  for (const [index, id] of capsules.entries()) answered.push(await graphDoors(id, index));
+  const codes = (what) => ends.get(what).map((e) => e.payload.error?.code);
+  assert.ok(codes('budget').includes('BUDGET_EXCEEDED'), JSON.stringify(codes('budget')));
+  assert.ok(codes('too late').includes('TIMEOUT'), JSON.stringify(codes('too late')));
+  await ask('GET', '/metrics');
   // Graphs that try to look inside.
   const inside = { nodes: [{ id: 'a', type: 'capsule', data: { capsuleId: capsules[0], capsuleVersion: '1.0.0', adapter: true, private: 1, params: { internalGraphRef: 'x' } } },
     { id: 'b', type: 'graph.input' }, { id: 'c', type: 'llm.chat', data: { params: { system: 'x' } } }], edges: [{ id: 'e', source: 'a', sourceHandle: 'facts', target: 'c', targetHandle: 'facts' }] };
   assert.ok((await ask('POST', '/api/v1/canvases/validate', { graph: inside })).text.includes('problems'));
+  // The same journals after retention has cut them.
+  await server.stop();
+  record('log', server.log + server.out);
+  server = await Server.start({ data, binary, env: { ...env, TALOS_RETENTION: '0.0000001' } });
+  for (const run of answered) {
+    const url = `/api/v1/runs/${run}`;
+    while (!(await ask('GET', url)).body.pruned_before) await follow(`${url}/stream`);
+    await follow(`${url}/stream`);
+    await webSocket(run);
+    for (const options of [undefined, admin]) await ask('GET', `${url}/nodes/c/why`, undefined, options);
+  }
   // What was stored is searched while it is in use, as a backup, and after the end.
   const backup = path.join(work, 'backup');
   for (const args of [['capsule', 'list'], ...capsules.map((id) => ['capsule', 'show', id]), ['template', 'list'], ['check', '--deep'], ['backup', backup]]) {

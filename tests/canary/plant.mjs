@@ -1,5 +1,5 @@
 // Copies the built-in catalog and plants a random string of its own in every private field of every capsule: node ids, edge ids, labels, prompts, hint texts of branches that are
-// never taken. One capsule also gets a parameter for administrators, which no built-in has (admin.test.mjs), one a second question to the language model (resume.test.mjs). What the capsules do stays the same. Usage: node plant.mjs TO  (writes TO/catalog/… and TO/canaries.json)
+// never taken. One capsule also gets a parameter for administrators, which no built-in has (admin.test.mjs), one a second question to the language model (resume.test.mjs), one a subgraph, a loop and a map. What the capsules do stays the same. Usage: node plant.mjs TO  (writes TO/catalog/… and TO/canaries.json)
 import crypto from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
@@ -26,6 +26,7 @@ function plant(graph, capsule) {
     const params = node.data.params ?? {};
     for (const key of ['system', 'prompt'])
       if (typeof params[key] === 'string') params[key] = `${canary(`${where}: ${key}, start`)} ${params[key]} ${canary(`${where}: ${key}, end`)}`;
+    if (node.data.graph) plant(node.data.graph, `${where}, inside`);
     if (Array.isArray(params.templates)) {
       const impossible = [['rain', '>', 1e9]];
       params.templates.push({ when: impossible, en: canary(`${where}: hint`), ko: `한국어 ${canary(`${where}: hint in Korean`)}` });
@@ -59,6 +60,29 @@ function plantQuestion(graph) {
   graph.nodes.push(again);
 }
 
+// A number that is fixed comes out of a subgraph that asks the model, and of a loop; a map asks for each of its items, the last of which fails. The names of their ports are canaries too.
+const holdsGroups = 'na-hongjin';
+function plantGroups(graph) {
+  const target = graph.nodes.find((n) => n.type === 'style.compose'), { beat_sync: fixed, ...rest } = target.data.inputs;
+  const port = (what) => canary(`${holdsGroups}: port ${what}`);
+  const [y, x, answer] = ['of a subgraph', 'of a loop', 'of a map'].map(port);
+  const edge = (source, sourceHandle, to, targetHandle) => ({ id: `${source} ${to}`, source, sourceHandle, target: to, targetHandle });
+  const ask = (inputs) => ({ id: 'ask', type: 'llm.chat', data: { params: { system: 'You count.', prompt: 'How much?' }, inputs } });
+  const group = (type, into, out, nodes, edges, data) => ({ id: `a ${type}`, type, data: {
+    ...data, ports: { in: into, out }, graph: { nodes: [{ id: 'in', type: 'graph.input' }, ...nodes, { id: 'out', type: 'graph.output' }], edges },
+  } });
+  const number = (name) => [{ name, type: 'number' }];
+  const same = (a) => ({ id: 'same', type: 'number.math', data: { inputs: { ...a, b: 0 } } });
+  target.data.inputs = rest;
+  graph.nodes.push(
+    group('subgraph', [], number(y), [same({ a: fixed }), ask({})], [edge('same', 'value', 'ask', 'local'), edge('ask', 'result', 'out', y)]),
+    group('loop', number(x), number(x), [same({})], [edge('in', x, 'same', 'a'), edge('same', 'value', 'out', x)], { params: { until: `${x} > 1e9 or iteration >= 2` } }),
+    group('map', number('item'), number(answer), [same({}), ask({})], [edge('in', 'item', 'same', 'a'), edge('same', 'value', 'ask', 'local'), edge('ask', 'result', 'out', answer)],
+      { params: { on_item_error: 'continue' }, inputs: { items: [fixed, 1, 'no number'] } }),
+  );
+  graph.edges.push(edge('a subgraph', y, 'a loop', x), edge('a loop', x, target.id, 'beat_sync'));
+}
+
 fs.rmSync(to, { recursive: true, force: true });
 fs.cpSync(from, path.join(to, 'catalog'), { recursive: true, filter: (file) => fs.statSync(file).isDirectory() || file.endsWith('.json') });
 for (const id of fs.readdirSync(path.join(to, 'catalog/auteur'))) {
@@ -66,6 +90,7 @@ for (const id of fs.readdirSync(path.join(to, 'catalog/auteur'))) {
   const graph = JSON.parse(fs.readFileSync(file, 'utf8'));
   if (id === adminOnly.capsule) plantParameter(path.join(to, 'catalog/auteur', id, 'spec.json'), graph);
   if (id === asksTwice) plantQuestion(graph);
+  if (id === holdsGroups) plantGroups(graph);
   plant(graph, id);
   fs.writeFileSync(file, JSON.stringify(graph));
 }

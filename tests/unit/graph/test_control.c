@@ -453,6 +453,11 @@ static void test_map_each_checks(void **state)
         types);
     struct tl_id id = run(G(MAP("\"inputs\":{\"items\":[1]},") "," NUMBER("n", "5"), E("n", "value", "m", "each")));
     assert_output(&id, "m", "y", "[6]");
+#define NOTHING N("f", "fail", "\"policy\":{\"on_error\":\"fallback\",\"fallback\":{}}")
+    id = run(G(MAP("") "," NOTHING, E("f", "out", "m", "items")));
+    assert_failed(&id, "SCHEMA_INVALID", "the input \"items\" is required and received no value");
+    id = run(G(MAP("") "," NOTHING, E("f", "out", "m", "each")));
+    assert_output(&id, "m", "y", "[]");
 }
 
 /* Branches not taken bring no items; where none is taken the map is skipped, whatever else comes in. */

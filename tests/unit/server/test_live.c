@@ -226,7 +226,7 @@ static void a_download_that_nobody_reads_ends(void **state)
     struct tl_str event = {0};
     tl_id_text(&run, id);
     write_run(&run, "canvas", "done", 1, 2, 1);
-    tl_str_printf(&event, "{\"type\":\"run.partial\",\"seq\":1,\"payload\":{\"results\":[{\"node\":\"n\",\"outputs\":{\"v\":{\"kind\":\"video\",\"sha256\":\"%s\",\"content_type\":\"video/mp4\"}}}]}}", hex);
+    tl_str_printf(&event, "{\"type\":\"run.partial\",\"seq\":1,\"payload\":{\"results\":[{\"node\":\"n\",\"outputs\":{\"v\":{\"kind\":\"video\",\"sha256\":\"%s\",\"content_type\":\"video/mp4\"}},\"media\":[\"v\"]}]}}", hex);
     uint8_t key[TL_ID_LEN + 8];
     memcpy(key, run.b, TL_ID_LEN);
     tl_key_u64(key + TL_ID_LEN, 1);
