@@ -20,6 +20,7 @@ static const char *const edge_keys[] = {
 /* clang-format on */
 
 #define NONE UINT32_MAX
+enum { READ_MAX = 4 };
 
 /* "/" and "#" are for the ids of steps inside nodes ("map#3/grade"): with them a node could pass for another's step. */
 static bool good_id(struct tl_jtext id)
@@ -229,41 +230,38 @@ static void edge_twice(void *arg, uint32_t i, const char *id)
 struct reading {
     struct tl_doc *doc;
     struct tl_diag *diag;
-    bool have_nodes, have_edges; /* lists, within their limits */
+    bool have_nodes, have_edges; /* lists, and all of them was read */
     struct tl_jtext edges;       /* that stand before the nodes they name */
 };
 
-/* The rest of a list that is longer than it may be. */
-static bool too_many(struct tl_jread *r, const char *what, uint32_t max, struct tl_diag *diag)
+/* The end of a list: one that is longer than it may be is told. Its first items, up to READ_MAX times as many as may be, are checked like all others; of what is beyond them
+ * only the number is known, so the list does not count. */
+static bool list_end(struct tl_jread *r, const char *what, size_t n, uint32_t max, bool more, struct tl_diag *diag)
 {
-    size_t n = max;
     char path[32];
-    do
+    for (bool on = more; on; on = tl_jread_item(r))
         n += tl_jread_skip(r, NULL);
-    while (tl_jread_item(r));
     snprintf(path, sizeof(path), "$.%s", what);
-    if (!r->err)
+    if (!r->err && n > max)
         tl_diag_add(diag, NULL, NULL, path, "%zu %s are more than the limit of %u", n, what, max);
-    return false;
+    return !more;
 }
 
 static int read_nodes(struct reading *g, struct tl_jread *r)
 {
     struct tl_doc *doc = g->doc;
     int err = tl_grow(&doc->nodes, &doc->nodes_cap, 1, sizeof(*doc->nodes));
-    g->have_nodes = true;
+    bool more = false;
     tl_jread_list(r);
-    while (!err && g->have_nodes && tl_jread_item(r)) {
-        if (doc->nnodes == TL_GRAPH_MAX_NODES) {
-            g->have_nodes = too_many(r, "nodes", TL_GRAPH_MAX_NODES, g->diag);
-            break;
-        }
+    while (!err && (more = tl_jread_item(r)) && doc->nnodes < READ_MAX * TL_GRAPH_MAX_NODES) {
         if (doc->nnodes == doc->nodes_cap)
             err = tl_grow(&doc->nodes, &doc->nodes_cap, doc->nnodes + 1, sizeof(*doc->nodes));
         if (!err)
             err = read_node(doc, r, g->diag);
         doc->nnodes += !err && !r->err;
     }
+    if (!err)
+        g->have_nodes = list_end(r, "nodes", doc->nnodes, TL_GRAPH_MAX_NODES, more, g->diag);
     return err || r->err ? err : index_nodes(doc, g->diag);
 }
 
@@ -271,19 +269,17 @@ static int read_edges(struct reading *g, struct tl_jread *r)
 {
     struct tl_doc *doc = g->doc;
     int err = tl_grow(&doc->edges, &doc->edges_cap, 1, sizeof(*doc->edges));
-    g->have_edges = true;
+    bool more = false;
     tl_jread_list(r);
-    while (!err && g->have_edges && tl_jread_item(r)) {
-        if (doc->nedges == TL_GRAPH_MAX_EDGES) {
-            g->have_edges = too_many(r, "edges", TL_GRAPH_MAX_EDGES, g->diag);
-            break;
-        }
+    while (!err && (more = tl_jread_item(r)) && doc->nedges < READ_MAX * TL_GRAPH_MAX_EDGES) {
         if (doc->nedges == doc->edges_cap)
             err = tl_grow(&doc->edges, &doc->edges_cap, doc->nedges + 1, sizeof(*doc->edges));
         if (!err)
             err = read_edge(doc, r, g->diag);
         doc->nedges += !err && !r->err;
     }
+    if (!err)
+        g->have_edges = list_end(r, "edges", doc->nedges, TL_GRAPH_MAX_EDGES, more, g->diag);
     return err || r->err ? err : tl_idmap_build(&doc->edge_ids, edge_twice, g->diag);
 }
 
@@ -322,9 +318,9 @@ static int read_top(struct reading *g, struct tl_jread *r)
         return err;
     if (g->edges.s && g->have_nodes)
         err = read_early_edges(g);
-    if (!g->have_nodes && g->doc->nnodes < TL_GRAPH_MAX_NODES)
+    if (!g->have_nodes && !g->doc->nnodes)
         tl_diag_add(g->diag, NULL, NULL, "$.nodes", "a graph needs \"nodes\": a list");
-    if (!g->have_edges && !g->edges.s && g->doc->nedges < TL_GRAPH_MAX_EDGES)
+    if (!g->have_edges && !g->edges.s && !g->doc->nedges)
         tl_diag_add(g->diag, NULL, NULL, "$.edges", "a graph needs \"edges\": a list");
     if (unknown)
         tell_unknown((struct tl_jtext){start, (size_t)(r->at - start)}, top_keys, NULL, "$", g->diag);

@@ -37,6 +37,7 @@ void tl_results_free(struct tl_results *r)
 {
     if (!r)
         return;
+    tl_results_close(r);
     tl_hot_free(r->hot);
     free(r);
 }
@@ -454,13 +455,6 @@ struct tl_kept *tl_result_keep(struct tl_op_ctx *ctx)
     return sealed   ? keep_sealed(ctx, &head, hashes)
            : impure ? keep_own(ctx, &head, hashes)
                     : keep_shared(ctx, &head, hashes);
-}
-
-void tl_results_committed(const struct tl_results *r, const struct tl_kept *list)
-{
-    for (; r && list; list = list->next)
-        if (list->kind == TL_KEPT_RESULT)
-            tl_hot_on_disk(r->hot, list->key);
 }
 
 void tl_result_free(struct tl_kept *list)

@@ -68,7 +68,7 @@ struct tl_result_commit {
     bool end;             /* the run ends with this commit: what only it could use goes */
 };
 int tl_result_commit(struct tl_txn *txn, const struct tl_result_commit *c);
-/* After the commit of what was kept. */
+/* After the commit of what was kept. Where the tables are beyond their bound, begins to remove more. */
 void tl_results_committed(const struct tl_results *r, const struct tl_kept *list);
 /* After the commit that ended the run: removes in pieces what was too much for that commit. */
 void tl_results_ended(const struct tl_results *r, const struct tl_id *run);

@@ -8,12 +8,13 @@
 #include "base/mem.h"
 #include "graph/run.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 enum {
     HASH = 32,
     LIST_KEYS = 124,    /* in one list: with its head it fills a page of the store */
-    EVICT_LISTS = 32,   /* looked at in one commit */
+    EVICT_KEYS = 4096,  /* looked at in one commit, besides as many as it puts; and in one transaction of trimming */
     REMOVE_STEPS = 512, /* of an ended run, in one go */
     REMOVE_GOES = 8,    /* in the commit that ends it */
     DEAD_RUNS = 1024,   /* found at one start */
@@ -49,8 +50,17 @@ struct work {
     const struct tl_result_commit *c;
     uint64_t bytes, stamp;
     uint8_t list[LIST_KEYS * HASH], last[HASH];
-    size_t nlist;
+    size_t nlist, nput;
     bool any;
+};
+
+/* Goes on removing where a commit, or a smaller bound, left too much: by transactions of its own, one after the other. Lives until the last of them has come back. */
+struct tl_bound {
+    struct tl_db *db;
+    uint64_t max;
+    atomic_int refs;
+    atomic_bool over; /* as the last transaction left it */
+    atomic_bool at_work, closed;
 };
 
 static int get_meta(struct tl_txn *txn, uint64_t *ret_bytes, uint64_t *ret_stamp)
@@ -89,6 +99,7 @@ static int note_use(struct work *w, const uint8_t key[32])
     memcpy(w->list + HASH * w->nlist++, key, HASH);
     memcpy(w->last, key, HASH);
     w->any = true;
+    w->nput++;
     return w->nlist == LIST_KEYS ? end_list(w) : 0;
 }
 
@@ -156,7 +167,7 @@ static int take_oldest(void *arg, struct tl_bytes key, struct tl_bytes value)
 }
 
 /* Removes what the oldest list names, from its first key on, until there is room; a list that is used up goes itself. 1 where there is none. */
-static int evict_list(struct work *w, uint64_t max)
+static int evict_list(struct work *w, uint64_t max, size_t *looked)
 {
     struct oldest o;
     int err = tl_txn_scan(w->txn, &(struct tl_scan){.table = TL_TBL_RESULT_AGE}, take_oldest, &o);
@@ -164,6 +175,7 @@ static int evict_list(struct work *w, uint64_t max)
         return err ? err : 1;
     uint64_t stamp = tl_key_u64_read(o.key);
     size_t i = 0;
+    *looked += 1 + o.n;
     for (err = 0; !err && i < o.n && w->bytes > max; i++, w->bytes -= HASH) {
         uint8_t k[TL_ORG_MAX + HASH];
         size_t klen = o.klen - 8;
@@ -187,6 +199,19 @@ static int evict_list(struct work *w, uint64_t max)
     return tl_txn_del(w->txn, TL_TBL_RESULT_AGE, o.key, o.klen);
 }
 
+/* From the oldest lists on, until there is room or enough has been looked at. */
+static int make_room(struct work *w, struct tl_bound *bound, size_t keys)
+{
+    int err = 0;
+    for (size_t looked = 0; !err && looked < keys && w->bytes > bound->max;)
+        err = evict_list(w, bound->max, &looked);
+    if (err > 0)
+        w->bytes = 0; /* nothing is left, whatever was counted */
+    if (err >= 0)
+        atomic_store(&bound->over, w->bytes > bound->max);
+    return err > 0 ? 0 : err;
+}
+
 /* Two nodes of a run may have made the same at once. */
 static int put_one(struct work *w, struct tl_kept *k)
 {
@@ -204,12 +229,7 @@ static int put_all(struct work *w)
         err = put_one(w, k);
     if (!err)
         err = end_list(w);
-    uint64_t max = w->c->results->cache_max;
-    for (int i = 0; !err && i < EVICT_LISTS && w->bytes > max; i++)
-        err = evict_list(w, max);
-    if (err > 0)
-        w->bytes = 0; /* nothing is left, whatever was counted */
-    return err > 0 ? 0 : err;
+    return err ? err : make_room(w, w->c->results->bound, EVICT_KEYS + w->nput);
 }
 
 /* Up to REMOVE_STEPS keys of an ended run. */
@@ -262,6 +282,62 @@ int tl_result_commit(struct tl_txn *txn, const struct tl_result_commit *c)
         err = more < 0 ? more : 0;
     }
     return err;
+}
+
+/* ---- trimming ---- */
+
+static void release(struct tl_bound *b)
+{
+    if (b && atomic_fetch_sub(&b->refs, 1) == 1)
+        free(b);
+}
+
+void tl_results_close(struct tl_results *r)
+{
+    if (r->bound)
+        atomic_store(&r->bound->closed, true);
+    release(r->bound);
+}
+
+static int trim(struct tl_txn *txn, void *arg)
+{
+    uint64_t bytes, last;
+    int err = get_meta(txn, &bytes, &last);
+    struct work w = {.txn = txn, .bytes = bytes};
+    if (!err)
+        err = make_room(&w, arg, EVICT_KEYS);
+    return err ? err : put_meta(txn, w.bytes, last);
+}
+
+static void trim_more(struct tl_bound *b);
+
+static void trimmed(void *arg, int err)
+{
+    struct tl_bound *b = arg;
+    atomic_store(&b->at_work, false);
+    if (!err)
+        trim_more(b); /* else with the next commit, or at the next start */
+    release(b);
+}
+
+static void trim_more(struct tl_bound *b)
+{
+    if (!atomic_load(&b->over) || atomic_load(&b->closed) || atomic_exchange(&b->at_work, true))
+        return;
+    atomic_fetch_add(&b->refs, 1);
+    if (tl_db_submit(b->db, trim, b, trimmed) < 0) {
+        atomic_store(&b->at_work, false);
+        release(b);
+    }
+}
+
+void tl_results_committed(const struct tl_results *r, const struct tl_kept *list)
+{
+    if (r && list)
+        trim_more(r->bound);
+    for (; r && list; list = list->next)
+        if (list->kind == TL_KEPT_RESULT)
+            tl_hot_on_disk(r->hot, list->key);
 }
 
 /* What is left of an ended run's steps, removed in transactions of their own. */
@@ -380,14 +456,24 @@ static int remove_unknown(struct tl_txn *txn, void *arg)
 
 static int known(struct tl_txn *txn, void *arg)
 {
+    struct tl_bound *b = arg;
     uint64_t bytes, stamp;
-    (void)arg;
-    return get_meta(txn, &bytes, &stamp);
+    int err = get_meta(txn, &bytes, &stamp);
+    atomic_store(&b->over, bytes > b->max);
+    return err;
 }
 
 int tl_results_prepare(struct tl_results *r)
 {
-    int err = tl_db_read(r->db, known, NULL);
+    struct tl_bound *b = r->bound = tl_calloc(1, sizeof(*b));
+    if (!b)
+        return TL_ENOMEM;
+    b->db = r->db;
+    b->max = r->cache_max;
+    atomic_init(&b->refs, 1);
+    int err = tl_db_read(r->db, known, b);
+    if (!err)
+        trim_more(b);
     if (err == TL_ENOTFOUND)
         err = tl_db_update(r->db, remove_unknown, NULL);
     TL_AUTO_FREE struct dead *d = err ? NULL : tl_calloc(1, sizeof(*d));

@@ -42,9 +42,11 @@ bool tl_hot_hashes(struct tl_hot *hot, const uint8_t key[32], struct tl_result_f
 void tl_hot_on_disk(struct tl_hot *hot, const uint8_t key[32]);
 void tl_hot_stamp(struct tl_hot *hot, const uint8_t key[32], uint64_t stamp);
 
+struct tl_bound;
 struct tl_results {
     struct tl_db *db;
     struct tl_hot *hot;
+    struct tl_bound *bound; /* of what is on disk */
     uint64_t cache_max;
     int64_t renew_ms;
     const struct tl_exec_conf *conf;
@@ -54,6 +56,7 @@ struct tl_results {
 size_t tl_result_db_key(uint8_t *k, const char *org, const uint8_t key[32]);        /* k holds TL_ORG_MAX + 32 */
 size_t tl_step_db_key(uint8_t *k, const struct tl_id *run, const uint8_t step[32]); /* k holds TL_ID_LEN + 32 */
 int tl_results_prepare(struct tl_results *r);                                       /* at the start */
+void tl_results_close(struct tl_results *r);                                        /* trims no more */
 uint64_t tl_results_now(const struct tl_results *r);
 
 #endif

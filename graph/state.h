@@ -314,7 +314,9 @@ void tl_run_computed(struct tl_run *run, uint32_t node, struct tl_op_ctx *ctx); 
 bool tl_run_is_over(struct tl_run *run); /* true once: the caller has a reference and calls tl_run_end */
 void tl_run_unlock_and_end(struct tl_run *run);
 /* Without: */
-void tl_run_end(struct tl_task *end_task);
+void tl_run_count_quick(struct tl_run *run); /* the time of quick nodes, for the history, when it has ended */
+const char *tl_run_over_budget(const struct tl_run *root); /* in words */
+void tl_run_end(struct tl_task *end_task); /* ending.c */
 /* After the last callback of an attempt that ended with err, no lock held: the op lets go, and what it made is kept. */
 void tl_op_clean_up(struct tl_op_ctx *ctx, int err);
 /* "prefix/node", returned owned. */

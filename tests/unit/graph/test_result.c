@@ -356,6 +356,55 @@ static void test_a_smaller_bound(void **state)
     check_store();
 }
 
+/* Additions, each another one: n small results of one run. */
+static void run_many(int from, int n)
+{
+    size_t room = 64 + 100 * (size_t)n;
+    TL_AUTO_FREE char *graph = malloc(room);
+    assert_non_null(graph);
+    char *p = graph + snprintf(graph, room, "{\"nodes\":[");
+    for (int i = 0; i < n; i++)
+        p += snprintf(p, 100, "%s{\"id\":\"n%d\",\"type\":\"add\",\"data\":{\"inputs\":{\"a\":1,\"b\":%d}}}", i ? "," : "", i,
+                      from + i);
+    snprintf(p, 20, "],\"edges\":[]}");
+    assert_int_equal(calls_of(graph), n);
+}
+
+static int write_nothing(struct tl_txn *txn, void *arg)
+{
+    (void)txn, (void)arg;
+    return 0;
+}
+
+/* More is removed without being asked for, one transaction after the other: what is written here does not remove anything. */
+static void assert_within(uint64_t max)
+{
+    for (int i = 0; i < 500 && bytes_on_disk() > max; i++)
+        assert_int_equal(tl_db_update(fx.db, write_nothing, NULL), 0);
+    assert_in_range(bytes_on_disk(), max - max / 4, max);
+}
+
+static void test_the_bound_holds_for_many(void **state)
+{
+    (void)state;
+    fx.conf.cache_max = 1 << 20;
+    restart();
+    run_many(0, 20000);
+    assert_within(1 << 20);
+    run_many(100000, 20000);
+    assert_within(1 << 20);
+    check_store();
+    fx.conf.cache_max = 200 << 10;
+    restart();
+    assert_within(200 << 10); /* nothing was run */
+    check_store();
+    fx.conf.cache_max = 20 << 10;
+    restart(); /* ended while more is removed */
+    restart();
+    assert_within(20 << 10);
+    check_store();
+}
+
 static void test_uses_are_renewed_lazily(void **state)
 {
     (void)state;
@@ -585,6 +634,7 @@ int main(void)
         T(test_memory_is_bounded),
         T(test_least_recently_used_goes_first),
         T(test_a_smaller_bound),
+        T(test_the_bound_holds_for_many),
         T(test_uses_are_renewed_lazily),
         T(test_earlier_formats_go),
         T(test_impure),
