@@ -1,12 +1,14 @@
 #include "base/json.h"
 
 #include "base/err.h"
+#include "base/hash.h"
 #include "base/jread.h"
 #include "base/mem.h"
 #include "base/str.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -24,6 +26,28 @@ const char *__tsan_default_suppressions(void)
            "race:libavcodec.so\nrace:libavformat.so\nrace:libavutil.so\nrace:libswscale.so\nrace:libx264.so\n";
 }
 #endif
+
+static _Thread_local bool wiped;
+
+static void give_back(void *p)
+{
+    if (wiped && p)
+        tl_wipe(p, malloc_usable_size(p));
+    free(p);
+}
+
+/* It keeps malloc, so that what was allocated before, and texts that others free, stay as they are. */
+__attribute__((constructor)) static void set_free(void)
+{
+    json_set_alloc_funcs(malloc, give_back);
+}
+
+bool tl_json_wiped(bool on)
+{
+    bool was = wiped;
+    wiped = on;
+    return was;
+}
 
 /* The text is read through before anything is built, so that hostile text costs one pass over its bytes and no memory (an empty object of two bytes becomes
  * some 240), and so that what is JSON is decided in one place. */

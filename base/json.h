@@ -33,6 +33,10 @@ int tl_json_parse(const char *text, size_t len, json_t **ret, struct tl_diag *di
 /* Reads and parses a file of at most max bytes. TL_ENOTFOUND, TL_ETOOBIG, TL_EIO, or as tl_json_parse. */
 int tl_json_load(const char *path, size_t max, json_t **ret, struct tl_diag *diag);
 
+/* While it is on, all that the JSON library gives back on this thread is overwritten first: values, their texts, and its buffers while it reads and writes. A text that
+ * tl_json_text and tl_json_canonical return is its owner's to wipe. Returns what it was. */
+bool tl_json_wiped(bool on);
+
 /* Compact text; returns owned (free), NULL on want of memory. */
 char *tl_json_text(const json_t *j);
 /* Canonical text: compact, keys sorted by their bytes, integral reals written as integers, others with TL_JSON_DIGITS, so

@@ -1,6 +1,7 @@
 #include "base/mem.h"
 
 #include "base/err.h"
+#include "base/hash.h"
 
 #include <stdint.h>
 #include <string.h>
@@ -105,6 +106,12 @@ char *tl_arena_strndup(struct tl_arena *arena, const char *s, size_t len)
 char *tl_arena_strdup(struct tl_arena *arena, const char *s)
 {
     return s ? tl_arena_strndup(arena, s, strlen(s)) : NULL;
+}
+
+void tl_arena_wipe(struct tl_arena *arena)
+{
+    for (struct tl_arena_block *b = arena->head; b; b = b->next)
+        tl_wipe(b->data, b->used);
 }
 
 void tl_arena_clear(struct tl_arena *arena)

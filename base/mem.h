@@ -29,6 +29,7 @@ struct tl_arena {
 void *tl_arena_alloc(struct tl_arena *arena, size_t size); /* zeroed, 16-byte aligned; NULL on want of memory */
 char *tl_arena_strdup(struct tl_arena *arena, const char *s);
 char *tl_arena_strndup(struct tl_arena *arena, const char *s, size_t len);
+void tl_arena_wipe(struct tl_arena *arena); /* overwrites what was allocated, before tl_arena_clear */
 void tl_arena_clear(struct tl_arena *arena);
 
 #endif

@@ -57,27 +57,6 @@ char *tl_capsule_plain(json_t *spec, json_t *private_doc, size_t *ret_len)
     return text;
 }
 
-/* Overwrites the texts of a document that nobody else holds a part of. jansson's memory is ordinary heap; this keeps
- * what is evicted from lying about in it. */
-static void wipe_json(json_t *j)
-{
-    const char *key;
-    json_t *v;
-    if (!j || j->refcount != 1)
-        return;
-    if (json_is_string(j)) {
-        tl_wipe((char *)(uintptr_t)json_string_value(j), json_string_length(j));
-    } else if (json_is_array(j)) {
-        for (size_t i = 0; i < json_array_size(j); i++)
-            wipe_json(json_array_get(j, i));
-    } else if (json_is_object(j)) {
-        json_object_foreach(j, key, v) {
-            wipe_json(v);
-            tl_wipe((char *)(uintptr_t)key, strlen(key));
-        }
-    }
-}
-
 /* ---- the private graph's ports and plan ---- */
 
 static enum tl_type param_port(enum tl_param_type type)
@@ -199,11 +178,12 @@ static void entry_free(struct entry *e)
 {
     if (!e)
         return;
+    bool wiped = tl_json_wiped(true);
     tl_plan_unref(e->plan);
     tl_ngrams_free(e->texts);
     tl_cap_spec_free(e->spec);
-    wipe_json(e->doc);
     json_decref(e->doc);
+    tl_json_wiped(wiped);
     tl_arena_clear(&e->arena);
     pthread_mutex_destroy(&e->plan_lock);
     free(e);
@@ -251,8 +231,11 @@ static int entry_new(struct tl_capsules *set, const struct tl_capsule_ref *ref, 
                            : TL_ENOMEM;
     if (!err && !tl_equal_const_time(digest, ref->digest, TL_DIGEST_LEN))
         err = TL_ECAPSULE;
-    if (!err)
+    if (!err) {
+        bool wiped = tl_json_wiped(true);
         err = read_plain(e, ref, (const char *)plain, len);
+        tl_json_wiped(wiped);
+    }
     e->bytes = b->len * 4; /* what jansson and the plan make of it, roughly */
     tl_locked_wipe(set->locked);
     if (err)

@@ -184,10 +184,11 @@ int tl_body_plan(const struct tl_shape_req *req, struct tl_body *body)
     struct tl_graph_env env = *req->graph;
     env.in = body->in;
     env.out = body->out;
-    if (++env.depth > TL_GRAPH_MAX_NESTING) {
+    if (++env.depth == TL_GRAPH_MAX_NESTING + 1)
         tl_body_problem(req, "graph", "graphs are nested deeper than %d", TL_GRAPH_MAX_NESTING);
+    /* What is wrong further down is told too; how deep that may be, JSON's own depth bounds. */
+    if (env.depth > TL_GRAPH_MAX_NESTING && json_dumpb(graph, NULL, 0, JSON_COMPACT) > TL_BODY_DEEPER_MAX)
         return 0;
-    }
     struct tl_diag inner = {0};
     int err = tl_plan_json(graph, &env, NULL, 0, &body->plan, &inner);
     hand_on(req, &inner);

@@ -6,7 +6,11 @@
 
 #include "graph/op_ctx.h"
 
-enum { TL_BODY_PORTS_MAX = 64, TL_BODY_NAME_MAX = 64 };
+enum {
+    TL_BODY_PORTS_MAX = 64,
+    TL_BODY_NAME_MAX = 64,
+    TL_BODY_DEEPER_MAX = 1024 * 1024, /* bytes of a body that lies too deep, up to which it is checked all the same */
+};
 
 /* First member of what an op with a body keeps in shape.priv; released by tl_body_unshape. */
 struct tl_body {

@@ -365,6 +365,13 @@ int tl_doc_check(const char *text, size_t len, struct tl_diag *diag)
     return err;
 }
 
+void tl_doc_wipe(struct tl_doc *doc)
+{
+    tl_idmap_wipe(&doc->ids);
+    tl_idmap_wipe(&doc->edge_ids);
+    tl_arena_wipe(&doc->arena);
+}
+
 void tl_doc_free(struct tl_doc *doc)
 {
     if (!doc)

@@ -42,6 +42,7 @@ struct tl_doc {
  * what else is wrong; NULL otherwise. */
 int tl_doc_read(const char *text, size_t len, struct tl_doc **ret, struct tl_diag *diag);
 void tl_doc_free(struct tl_doc *doc);
+void tl_doc_wipe(struct tl_doc *doc); /* overwrites its texts, before tl_doc_free */
 /* The form only. */
 int tl_doc_check(const char *text, size_t len, struct tl_diag *diag);
 

@@ -1,4 +1,4 @@
-/* Threads, places and queues. Executor threads run posted functions first, then the runs that have ready nodes: in each class that has a place free, the
+/* Threads, places and queues. Executor threads run the executor's own tasks first, then the runs that have ready nodes: in each class that has a place free, the
  * organisation that has had the least of the machine, its run of the highest priority. A thread stays with a run while nobody else must be let in. */
 #include "base/err.h"
 #include "base/hash.h"
@@ -57,7 +57,7 @@ struct tl_id tl_exec_new_id(struct tl_exec *exec)
     return tl_id_make(id.b, ms);
 }
 
-/* ---- posted functions ---- */
+/* ---- the executor's own tasks, ahead of nodes ---- */
 
 static void push_posted(struct tl_exec *exec, struct tl_task *task)
 {
@@ -86,39 +86,14 @@ void tl_exec_task(struct tl_exec *exec, struct tl_task *task)
     pthread_mutex_unlock(&exec->lock);
 }
 
-struct posted {
-    struct tl_task task;
-    struct tl_exec *exec;
-    void (*fn)(void *arg);
-    void *arg;
-};
-
-static void run_posted(struct tl_task *task)
-{
-    struct posted p = *(struct posted *)task;
-    free(task);
-    pthread_mutex_lock(&p.exec->lock);
-    p.exec->nposted--;
-    pthread_mutex_unlock(&p.exec->lock);
-    p.fn(p.arg);
-}
-
 int tl_exec_post(struct tl_exec *exec, void (*fn)(void *arg), void *arg)
 {
-    struct posted *p = tl_calloc(1, sizeof(*p));
-    if (!p)
-        return TL_ENOMEM;
-    *p = (struct posted){.task.fn = run_posted, .exec = exec, .fn = fn, .arg = arg};
-    pthread_mutex_lock(&exec->lock);
-    bool full = exec->nposted >= TL_POST_MAX || exec->suspending;
-    if (!full) {
-        exec->nposted++;
-        push_posted(exec, &p->task);
-    }
-    pthread_mutex_unlock(&exec->lock);
-    if (full)
-        free(p);
-    return full ? TL_EAGAIN : 0;
+    return tl_lanes_post(exec->lanes, TL_LANE_REQUESTS, fn, arg);
+}
+
+int tl_exec_post_long(struct tl_exec *exec, void (*fn)(void *arg), void *arg)
+{
+    return tl_lanes_post(exec->lanes, TL_LANE_LONG, fn, arg);
 }
 
 /* ---- who is served next ---- */
@@ -342,7 +317,7 @@ static void *work(void *arg)
 
 bool tl_exec_step(struct tl_exec *exec)
 {
-    if (tl_timers_fire(exec->timers))
+    if (tl_timers_fire(exec->timers) || (exec->lanes && tl_lanes_step(exec->lanes)))
         return true;
     pthread_mutex_lock(&exec->lock);
     bool worked = work_once(exec, &exec->spare);
@@ -507,6 +482,8 @@ static int start_threads(struct tl_exec *exec)
         if (!exec->conf.places[c])
             exec->conf.places[c] = usual[c] ? usual[c] : n;
     int err = tl_timers_new(clock_of, exec, exec->conf.manual, &exec->timers);
+    if (!err)
+        err = tl_lanes_new(exec->conf.manual ? 0 : n, &exec->lanes);
     if (err || exec->conf.manual)
         return err;
     exec->threads = tl_calloc(n, sizeof(*exec->threads));
@@ -613,6 +590,8 @@ void tl_exec_free(struct tl_exec *exec)
     if (!exec)
         return;
     suspend_all(exec);
+    tl_lanes_free(exec->lanes);
+    exec->lanes = NULL;
     bool idle = wait_idle(exec);
     for (unsigned i = 0; i < exec->nthreads; i++)
         pthread_join(exec->threads[i], NULL);

@@ -143,6 +143,12 @@ uint32_t tl_idmap_find(const struct tl_idmap *map, const char *id, size_t len)
     return tl_idmap_find_hash(map, id, len, hash_of(id, len));
 }
 
+void tl_idmap_wipe(struct tl_idmap *map)
+{
+    if (map->pool)
+        tl_wipe(map->pool, map->len);
+}
+
 void tl_idmap_clear(struct tl_idmap *map)
 {
     free(map->slots);

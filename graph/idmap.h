@@ -27,6 +27,7 @@ uint32_t tl_idmap_find(const struct tl_idmap *map, const char *id, size_t len);
 /* The same in two steps, with other work between them while memory answers the first. */
 uint32_t tl_idmap_hash(const struct tl_idmap *map, const char *id, size_t len);
 uint32_t tl_idmap_find_hash(const struct tl_idmap *map, const char *id, size_t len, uint32_t hash);
+void tl_idmap_wipe(struct tl_idmap *map); /* overwrites the ids, before tl_idmap_clear */
 void tl_idmap_clear(struct tl_idmap *map);
 
 #endif

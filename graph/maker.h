@@ -41,13 +41,15 @@ struct tl_maker {
     char path[96];
     uint32_t *edge_port,
         *edge_out; /* per edge: into ports, and the output of its source; UINT32_MAX where it does not count */
-    uint32_t *first_in, *edges_in; /* edges by target, where there are targets */
+    uint32_t *first_in, *edges_in; /* edges by target, where they are needed */
 };
 
 /* Every node's op, shape and ports; room for their values. */
 int tl_maker_kinds(struct tl_maker *m);
 /* Every wanted node's parameters, literals and policy. */
 int tl_maker_data(struct tl_maker *m);
+/* Tells every cycle among the wanted nodes; first_in and edges_in are there. */
+int tl_maker_cycles(struct tl_maker *m);
 /* The digests of all wanted nodes; their edges are known. */
 int tl_maker_digests(struct tl_maker *m);
 void tl_maker_clear(struct tl_maker *m);

@@ -29,6 +29,8 @@ static void *passing(struct tl_maker *m, size_t n, size_t size)
 static int group_edges(struct tl_maker *m)
 {
     const struct tl_doc *doc = m->doc;
+    if (m->first_in)
+        return 0;
     uint32_t *first = passing(m, doc->nnodes, sizeof(*first)), *list = passing(m, doc->nedges, sizeof(*list));
     if (!first || !list)
         return TL_ENOMEM;
@@ -252,39 +254,7 @@ static int link_nodes(struct tl_maker *m)
 
 /* ---- the order ---- */
 
-/* Follows producers among the nodes that could not be ordered until one comes up again: that is a cycle. */
-static void report_cycle(struct tl_maker *m, const uint32_t *waiting)
-{
-    struct tl_plan *plan = m->plan;
-    uint32_t start = 0;
-    while (!waiting[start])
-        start++;
-    uint32_t *step = passing(m, plan->nnodes, sizeof(*step)), *path = passing(m, plan->nnodes, sizeof(*path));
-    if (!step || !path) {
-        m->diag->err = TL_ENOMEM;
-        return;
-    }
-    uint32_t n = 0, at = start;
-    while (!step[at]) {
-        path[n] = at;
-        step[at] = ++n;
-        uint32_t next = NONE;
-        const struct tl_plan_port *in = m->nodes[at].in;
-        for (uint32_t p = 0; next == NONE && p < m->nodes[at].nin; p++)
-            for (uint32_t k = 0; next == NONE && k < in[p].nsources; k++)
-                if (waiting[plan->sources[in[p].first_source + k].node])
-                    next = plan->sources[in[p].first_source + k].node;
-        at = next;
-    }
-    struct tl_str text = {0};
-    for (uint32_t k = n; k > step[at] - 1 && text.len < 600; k--)
-        tl_str_printf(&text, "\"%s\" → ", m->nodes[path[k - 1]].id);
-    tl_diag_add(m->diag, m->nodes[at].id, NULL, "$.edges", "these nodes form a cycle: %s\"%s\"",
-                text.data ? text.data : "", m->nodes[path[n - 1]].id);
-    tl_str_clear(&text);
-}
-
-static int order_nodes(struct tl_maker *m)
+static int order_nodes(struct tl_maker *m, bool *ret_whole)
 {
     struct tl_plan *plan = m->plan;
     uint32_t *order = lasting(m, plan->nnodes, sizeof(*order)), *waiting = passing(m, plan->nnodes, sizeof(*waiting));
@@ -305,8 +275,7 @@ static int order_nodes(struct tl_maker *m)
         }
     }
     plan->order = order;
-    if (count < plan->nwanted)
-        report_cycle(m, waiting);
+    *ret_whole = count == plan->nwanted;
     return 0;
 }
 
@@ -354,6 +323,8 @@ static int make(struct tl_maker *m, const char *const *targets, size_t ntargets)
 {
     struct tl_plan *plan = m->plan;
     struct tl_doc *doc = m->doc;
+    size_t before = m->diag->count + m->diag->dropped;
+    bool whole = true;
     int err = make_nodes(m);
     if (!err)
         err = mark_wanted(m, targets, ntargets);
@@ -368,7 +339,13 @@ static int make(struct tl_maker *m, const char *const *targets, size_t ntargets)
     if (!err)
         err = link_nodes(m);
     if (!err)
-        err = order_nodes(m);
+        err = order_nodes(m, &whole);
+    /* An edge that has another problem is not in the order, and may close a cycle all the same. */
+    whole &= doc->sound && m->diag->count + m->diag->dropped == before;
+    if (!err && !whole)
+        err = group_edges(m);
+    if (!err && !whole)
+        err = tl_maker_cycles(m);
     if (err || !doc->sound)
         return err ? err : TL_EINVAL;
     err = tl_maker_digests(m);
@@ -386,6 +363,7 @@ static int plan_doc(struct tl_doc *doc, const struct tl_graph_env *env, const ch
     if (!plan)
         return TL_ENOMEM;
     plan->refs = 1;
+    plan->wipe = env->allow_private;
     plan->input_node = plan->output_node = NONE;
     struct tl_maker *m = tl_calloc(1, sizeof(*m));
     int err = m ? 0 : TL_ENOMEM;
@@ -412,10 +390,14 @@ int tl_plan_text(const char *text, size_t len, const struct tl_graph_env *env, c
 {
     struct tl_doc *doc;
     *ret = NULL;
+    bool wiped = tl_json_wiped(env->allow_private);
     int err = tl_doc_read(text, len, &doc, diag);
     if (doc)
         err = plan_doc(doc, env, targets, ntargets, ret, diag);
+    if (doc && env->allow_private)
+        tl_doc_wipe(doc);
     tl_doc_free(doc);
+    tl_json_wiped(wiped);
     return err;
 }
 
@@ -423,11 +405,19 @@ int tl_plan_json(const json_t *json, const struct tl_graph_env *env, const char 
                  struct tl_plan **ret, struct tl_diag *diag)
 {
     /* 17 digits: the numbers that are read are those that were given. */
-    TL_AUTO_FREE char *text = json_dumps(json, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
+    const size_t flags = JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(17);
     *ret = NULL;
-    return text   ? tl_plan_text(text, strlen(text), env, targets, ntargets, ret, diag)
-           : json ? TL_ENOMEM
-                  : tl_diag_add(diag, NULL, NULL, "$", "a graph is an object with \"nodes\" and \"edges\"");
+    if (!json)
+        return tl_diag_add(diag, NULL, NULL, "$", "a graph is an object with \"nodes\" and \"edges\"");
+    bool wiped = tl_json_wiped(env->allow_private);
+    char *text = json_dumps(json, flags);
+    tl_json_wiped(wiped);
+    size_t len = text ? strlen(text) : 0;
+    int err = text ? tl_plan_text(text, len, env, targets, ntargets, ret, diag) : TL_ENOMEM;
+    if (text && env->allow_private)
+        tl_wipe(text, len);
+    free(text);
+    return err;
 }
 
 struct tl_plan *tl_plan_ref(struct tl_plan *plan)
@@ -453,8 +443,14 @@ void tl_plan_unref(struct tl_plan *plan)
 {
     if (!plan || --plan->refs > 0)
         return;
+    bool wiped = tl_json_wiped(plan->wipe);
     for (uint32_t i = 0; plan->nodes && i < plan->nnodes; i++)
         node_clear((struct tl_plan_node *)(uintptr_t)&plan->nodes[i]);
+    tl_json_wiped(wiped);
+    if (plan->wipe) {
+        tl_idmap_wipe(&plan->ids);
+        tl_arena_wipe(&plan->arena);
+    }
     tl_idmap_clear(&plan->ids);
     tl_arena_clear(&plan->arena);
     free(plan);

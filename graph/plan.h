@@ -12,7 +12,7 @@
 struct tl_graph_env {
     const struct tl_op *(*find_op)(void *arg, const char *name); /* NULL for an unknown one */
     void *arg;          /* handed to find_op and, as tl_shape_req.env, to shape() */
-    bool allow_private; /* a capsule's private graph */
+    bool allow_private; /* a capsule's private graph: what planning makes of its texts is wiped */
     bool admin;         /* admin parameters exist */
     const struct tl_port *in,
         *out;       /* a nested graph's own ports, for its "graph.input" and "graph.output" nodes; NULL in a canvas */
@@ -68,6 +68,7 @@ struct tl_plan {
     /* What a receipt names, hex: BLAKE2b-256 over per node in order its length-prefixed id, its digest, and per input port the number of its edges and for each the
      * producer's index and output (all 32-bit LE). */
     char hash[65];
+    bool wipe; /* its texts are overwritten when they are given back: of a private graph */
     _Atomic int refs;
 };
 

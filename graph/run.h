@@ -60,8 +60,10 @@ void tl_exec_free(struct tl_exec *exec);
 bool tl_exec_step(struct tl_exec *exec);
 /* When the next timer is due, by env.mono_us; INT64_MAX where there is none. */
 int64_t tl_exec_next_due(struct tl_exec *exec);
-/* Runs fn(arg) on an executor thread, ahead of nodes. For requests that compute or parse. TL_ENOMEM, or TL_EAGAIN where too much waits. */
+/* Runs fn(arg) on a thread for requests: what parses, plans or computes. TL_ENOMEM, or TL_EAGAIN where too much waits or the executor closes. */
 int tl_exec_post(struct tl_exec *exec, void (*fn)(void *arg), void *arg);
+/* The same for what may read much: such functions wait for one another, and nobody waits for them. */
+int tl_exec_post_long(struct tl_exec *exec, void (*fn)(void *arg), void *arg);
 /* Takes up all runs that had not ended. Returns how many, or an error; *ret_failed says how many stay as they are, for what the store has of them does
  * not serve. */
 int tl_exec_resume(struct tl_exec *exec, int *ret_failed);

@@ -12,6 +12,7 @@
 #include "graph/history.h"
 #include "graph/policy.h"
 #include "graph/result.h"
+#include "graph/lanes.h"
 #include "graph/run.h"
 #include "graph/timer.h"
 
@@ -188,7 +189,6 @@ struct tl_op_ctx {
 
 enum {
     TL_LIVE_BUCKETS = 1024,
-    TL_POST_MAX = 10000,
     TL_LIVE_NODES_MAX = 1000000,
     TL_NESTED_NODES_MAX = 2000000,
     TL_RUN_STEPS_MAX = 1000000,
@@ -212,7 +212,7 @@ struct tl_exec {
     pthread_mutex_t lock;
     pthread_cond_t work, idle;
     struct tl_task *posted, **posted_tail;
-    size_t nposted;   /* requests among them */
+    struct tl_lanes *lanes; /* requests */
     unsigned sleeping; /* threads that wait for work */
     bool closing, suspending; /* suspending: what begins now is not begun */
     pthread_t *threads;

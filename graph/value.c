@@ -208,5 +208,6 @@ int tl_value_hash(const struct tl_value *v, uint8_t ret[32])
     tl_blake2b_field(&h, type, strlen(type));
     tl_blake2b_field(&h, text, strlen(text));
     tl_blake2b_final(&h, ret);
+    tl_wipe(text, strlen(text)); /* it may be of a private graph */
     return 0;
 }

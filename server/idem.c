@@ -250,7 +250,7 @@ static void start(struct flight *f)
 {
     f->flew = true;
     struct tl_run_req run = {.org = f->org, .sub = f->sub, .kind = f->kind, .doc = f->doc, .plan = f->plan, .meta = f->meta,
-                             .graph = f->graph, .graph_len = f->graph_len, .priority = f->priority};
+                             .graph = f->graph, .graph_len = f->graph_len, .priority = f->priority, .budget = f->budget};
     int err = tl_run_start(f->srv->conf.exec, &run, started, f);
     if (err < 0)
         settle(f, err);

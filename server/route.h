@@ -15,6 +15,7 @@ enum tl_route_flags {
     TL_R_RANGE = 64,     /* takes Range */
     TL_R_EMPTY_OK = 128, /* the body may be left out */
     TL_R_NO_DOC = 256,   /* a page for people, not in the document */
+    TL_R_LONG = 512,     /* with TL_R_POOL: may read much, so it waits for others of its kind, and nobody for it */
 };
 
 /* For bodies that are not gathered: begin may answer at once (an error), then no chunk comes; the route's handle is called after the

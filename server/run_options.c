@@ -90,6 +90,7 @@ int tl_run_options_apply(struct tl_req *req, const struct tl_run_options *o, str
 {
     TL_AUTO_JSON json_t *estimate = NULL;
     *ret_refusal = NULL;
+    run->priority = o->priority;
     run->budget = (struct tl_budget){.cost_usd = o->budget.cost_usd, .tokens = (int64_t)o->budget.tokens};
     int err = o->bounded ? tl_run_estimate(req->srv->conf.exec, req->claims.org, run->plan, &o->budget, &estimate) : 0;
     if (err != TL_EBUDGET)

@@ -185,7 +185,7 @@ static int reply_from_journal(struct tl_req *req, const struct tl_id *id, const 
     if (!l)
         return TL_ENOMEM;
     *l = (struct later){tl_req_ref(req), *id, reply};
-    int err = tl_exec_post(req->srv->conf.exec, on_pool, l);
+    int err = tl_exec_post_long(req->srv->conf.exec, on_pool, l);
     if (err < 0) {
         tl_req_unref(req);
         free(l);

@@ -270,7 +270,9 @@ void tl_server_handle(struct tl_req *req)
         req->route->handle(req);
         return;
     }
-    int err = tl_exec_post(req->srv->conf.exec, on_pool, tl_req_ref(req));
+    struct tl_exec *exec = req->srv->conf.exec;
+    int err = req->route->flags & TL_R_LONG ? tl_exec_post_long(exec, on_pool, tl_req_ref(req))
+                                            : tl_exec_post(exec, on_pool, tl_req_ref(req));
     if (err < 0) {
         tl_req_unref(req);
         tl_reply_err(req, err, NULL);

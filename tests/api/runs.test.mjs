@@ -191,7 +191,7 @@ test('every kind of problem of one document, with node, port and path, before an
       node('loop', 'loop', { params: { until: 'x > 1', max_iter: 101 }, inputs: { x: 1 }, ports: { in: port('x'), out: port('x') }, graph: through('x') }), // 10
       node('deep', 'subgraph', { graph: nest(8) }), // 11
       node('nodes', 'subgraph', { graph: { nodes: counting(0, 100000).map((i) => ({ id: `${i}`, type: 'input.number' })), edges: [] } }), // 12
-      node('edges', 'subgraph', { graph: { nodes: [node('p', 'input.number')], edges: Array(400001).fill(edge('p', 'value', 'p', 'a')) } }), // 13
+      node('edges', 'subgraph', { graph: { nodes: [node('p', 'input.number'), node('q', 'merge')], edges: Array(400001).fill(edge('p', 'value', 'q', 'values')) } }), // 13
     ],
     edges: [
       edge('a', 'value', 'b', 'a'), edge('b', 'value', 'a', 'a'), edge('n', 'value', 'a', 'b'),

@@ -135,6 +135,47 @@ static void test_cycle(void **state)
     tl_diag_clear(&d);
 }
 
+/* Every cycle is told once: also one through a node that is unknown, and one that an edge with another problem closes. */
+static void test_cycles(void **state)
+{
+    (void)state;
+    struct tl_diag d = {0};
+    struct tl_plan *plan;
+    struct tl_str g = {0};
+    static const char *const types[] = {"add", "add", "add", "nope", "add", "clip", "add", "total", "add", "add"};
+    static const struct {
+        int from, to;
+        const char *out, *in;
+    } edges[] = {{0, 1, "sum", "a"}, {1, 0, "sum", "a"}, {1, 2, "sum", "a"}, {2, 3, "sum", "x"}, {3, 2, "x", "b"},
+                 {4, 5, "sum", "clip"}, {5, 4, "x", "a"}, {6, 6, "sum", "a"}, {7, 8, "sum", "a"}, {8, 7, "sum", "all"},
+                 {7, 9, "sum", "a"}, {9, 7, "sum", "all"}};
+    static const char *const told[] = {"0", "\"0\" → \"1\" → \"0\"", "2", "\"2\" → \"3\" → \"2\"",
+                                       "4", "\"4\" → \"5\" → \"4\"", "6", "cycle: \"6\" → \"6\"",
+                                       "7", "\"7\"; and 1 more on cycles with them"};
+    tl_str_puts(&g, "{\"nodes\":[");
+    for (size_t i = 0; i < TL_ARRAY_LEN(types); i++)
+        tl_str_printf(&g, "%s{\"id\":\"%zu\",\"type\":\"%s\"}", i ? "," : "", i, types[i]);
+    tl_str_puts(&g, "],\"edges\":[");
+    for (size_t e = 0; e < TL_ARRAY_LEN(edges); e++)
+        tl_str_printf(&g, "%s{\"source\":\"%d\",\"sourceHandle\":\"%s\",\"target\":\"%d\",\"targetHandle\":\"%s\"}", e ? "," : "",
+                      edges[e].from, edges[e].out, edges[e].to, edges[e].in);
+    tl_str_puts(&g, "]}");
+    assert_int_equal(check(g.data, &d, false, NULL, &plan), TL_EINVAL);
+    size_t cycles = 0;
+    for (size_t i = 0; i < d.count; i++)
+        cycles += strstr(d.items[i].message, "cycle") != NULL;
+    for (size_t i = 0; i < TL_ARRAY_LEN(told); i += 2)
+        if (!says(&d, told[i], "$.edges", told[i + 1]))
+            fail_msg("not told: %s", told[i + 1]);
+    assert_int_equal(cycles, TL_ARRAY_LEN(told) / 2);
+    tl_diag_clear(&d);
+    assert_int_equal(check(g.data, &d, false, "8", &plan), TL_EINVAL); /* what is not wanted is not told */
+    assert_true(says(&d, "7", "$.edges", "cycle"));
+    assert_false(says(&d, "0", "$.edges", "cycle"));
+    tl_diag_clear(&d);
+    tl_str_clear(&g);
+}
+
 static void test_targets_plan_ancestors_only(void **state)
 {
     (void)state;
@@ -472,6 +513,95 @@ static void test_limits(void **state)
     only_problem(edges, "$.edges", "400003 edges are more than the limit of 400000");
 }
 
+static void add_deep(struct tl_str *s, int depth)
+{
+    if (depth == 0)
+        tl_str_puts(s, "{\"nodes\":[{\"id\":\"end\",\"type\":\"nope\"}],\"edges\":[]}");
+    for (int i = 0; i < depth; i++)
+        tl_str_puts(s, "{\"nodes\":[{\"id\":\"s\",\"type\":\"subgraph\",\"data\":{\"graph\":");
+    if (depth)
+        add_deep(s, 0);
+    for (int i = 0; i < depth; i++)
+        tl_str_puts(s, "}}],\"edges\":[]}");
+}
+
+/* A document with every kind of problem, and more nodes, edges, depth, items and iterations than may be. */
+static char *all_wrong(uint32_t nodes, uint32_t edges)
+{
+    struct tl_str s = {0};
+    tl_str_puts(&s, "{\"nodes\":[{\"id\":\"a\",\"type\":\"add\"},{\"id\":\"b\",\"type\":\"add\"},{\"id\":\"u\",\"type\":\"nope\"},"
+                    "{\"id\":\"lacks\",\"type\":\"add\"},{\"id\":\"two\",\"type\":\"add\"},{\"id\":\"clip\",\"type\":\"clip\"},"
+                    "{\"id\":\"t\",\"type\":\"total\"},{\"id\":\"loop\",\"type\":\"loop\",\"data\":{\"params\":{\"until\":\"x > 1\","
+                    "\"max_iter\":101},\"inputs\":{\"x\":1},\"ports\":{\"in\":[{\"name\":\"x\",\"type\":\"number\"}],\"out\":[{\"name\":\"x\","
+                    "\"type\":\"number\"}]},\"graph\":{\"nodes\":[{\"id\":\"out\",\"type\":\"graph.output\"}],\"edges\":[]}}},"
+                    "{\"id\":\"map\",\"type\":\"map\",\"data\":{\"ports\":{\"in\":[{\"name\":\"item\",\"type\":\"number\"}]},"
+                    "\"graph\":{\"nodes\":[],\"edges\":[]},\"inputs\":{\"items\":[0");
+    for (int i = 0; i < 10000; i++)
+        tl_str_puts(&s, ",0");
+    tl_str_puts(&s, "]}}},{\"id\":\"deep\",\"type\":\"subgraph\",\"data\":{\"graph\":");
+    add_deep(&s, TL_GRAPH_MAX_NESTING + 4);
+    tl_str_puts(&s, "}}");
+    for (uint32_t i = 10; i < nodes; i++)
+        tl_str_printf(&s, ",{\"id\":\"%u\",\"type\":\"number\"}", i);
+    tl_str_puts(&s, "],\"edges\":[");
+    static const char *const first[] = {"a\",\"sourceHandle\":\"sum\",\"target\":\"b\",\"targetHandle\":\"a\"},",
+                                        "b\",\"sourceHandle\":\"sum\",\"target\":\"a\",\"targetHandle\":\"a\"},",
+                                        "10\",\"sourceHandle\":\"value\",\"target\":\"two\",\"targetHandle\":\"a\"},",
+                                        "11\",\"sourceHandle\":\"value\",\"target\":\"two\",\"targetHandle\":\"a\"},",
+                                        "10\",\"sourceHandle\":\"value\",\"target\":\"clip\",\"targetHandle\":\"clip\"},",
+                                        "10\",\"sourceHandle\":\"size\",\"target\":\"two\",\"targetHandle\":\"b\"}"};
+    for (size_t e = 0; e < TL_ARRAY_LEN(first); e++)
+        tl_str_printf(&s, "{\"source\":\"%s", first[e]);
+    for (uint32_t e = TL_ARRAY_LEN(first); e < edges; e++)
+        tl_str_puts(&s, ",{\"source\":\"10\",\"sourceHandle\":\"value\",\"target\":\"t\",\"targetHandle\":\"all\"}");
+    tl_str_puts(&s, "]}");
+    return tl_str_take(&s);
+}
+
+/* No problem hides another one. */
+static void test_all_limits_at_once(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *node, *port, *path, *words;
+    } want[] = {{NULL, NULL, "$.nodes", "100001 nodes are more than the limit of 100000"},
+                {NULL, NULL, "$.edges", "400001 edges are more than the limit of 400000"},
+                {"a", NULL, "$.edges", "cycle"},
+                {"u", NULL, "$.nodes[2]", "unknown node type"},
+                {"lacks", "a", "$.nodes[3]", "is required"},
+                {"two", "a", "$.edges[3]", "one edge only"},
+                {"clip", "clip", "$.edges[4]", "takes video"},
+                {"10", "size", "$.edges[5]", "no output"},
+                {"loop", NULL, "$.nodes[7].data.params.max_iter", "100"},
+                {"map", "items", "$.nodes[8].data.inputs.items", "10001 items are more than the limit of 10000"},
+                {"deep/s/s/s/s/s/s/s/s", NULL, NULL, "nested deeper than 8"},
+                {"deep/s/s/s/s/s/s/s/s/s/s/s/s/end", NULL, NULL, "unknown node type"}};
+    TL_AUTO_FREE char *text = all_wrong(TL_GRAPH_MAX_NODES + 1, TL_GRAPH_MAX_EDGES + 1);
+    struct tl_plan *plan;
+    struct tl_diag d = {0};
+    assert_int_equal(tl_plan_text(text, strlen(text), &fx_env, NULL, 0, &plan, &d), TL_EINVAL);
+    for (size_t k = 0; k < TL_ARRAY_LEN(want); k++) {
+        bool told = false;
+        for (size_t i = 0; i < d.count; i++) {
+            const struct tl_problem *p = &d.items[i];
+            told |= strstr(p->message, want[k].words) && (!want[k].node || (p->node && strcmp(p->node, want[k].node) == 0)) &&
+                    (!want[k].port || (p->port && strcmp(p->port, want[k].port) == 0)) &&
+                    (!want[k].path || strcmp(p->path, want[k].path) == 0);
+        }
+        if (!told)
+            fail_msg("not told: %s", want[k].words);
+    }
+    size_t deeper = 0;
+    for (size_t i = 0; i < d.count; i++)
+        deeper += strstr(d.items[i].message, "deeper") != NULL;
+    assert_int_equal(deeper, 1);
+    assert_int_equal(d.dropped, 0);
+    tl_diag_clear(&d);
+    /* Far beyond, the limit is all that is told of the list. */
+    TL_AUTO_FREE char *far = large(4 * TL_GRAPH_MAX_NODES + 1, 1);
+    only_problem(far, "$.nodes", "400001 nodes are more than the limit of 100000");
+}
+
 /* Ids of each length, and such as differ in one byte only. */
 static void test_idmap(void **state)
 {
@@ -513,6 +643,7 @@ int main(void)
         cmocka_unit_test(test_form),
         cmocka_unit_test(test_no_steps_as_ids),
         cmocka_unit_test(test_cycle),
+        cmocka_unit_test(test_cycles),
         cmocka_unit_test(test_targets_plan_ancestors_only),
         cmocka_unit_test(test_admin_and_literals),
         cmocka_unit_test(test_same_and_other),
@@ -523,6 +654,7 @@ int main(void)
         cmocka_unit_test(test_text),
         cmocka_unit_test(test_policy_of_a_node),
         cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_all_limits_at_once),
         cmocka_unit_test(test_idmap),
     };
     return cmocka_run_group_tests(tests, setup, NULL);

@@ -69,7 +69,7 @@ static void test_state_and_ending_stay(void **state)
     (void)state;
     struct tl_id id = fx_start(sum);
     fx_wait_ended(1);
-    TL_AUTO_JSON json_t *before = fx_record(&id);
+    TL_AUTO_JSON json_t *before = fx_record(&id), *whole = events_after(&id, 0);
     uint64_t last = (uint64_t)tl_json_int(before, "last_seq", 0);
     assert_true(last > 3);
     assert_int_equal(prune(tl_now_ms() - 60000), 0); /* too young */
@@ -81,6 +81,8 @@ static void test_state_and_ending_stay(void **state)
     assert_string_equal(type_at(all, 0), "run.reset");
     assert_int_equal(tl_json_int(json_array_get(all, 0), "seq", 0), last - 1);
     assert_string_equal(type_at(all, 1), "run.completed");
+    /* Times never go back: the reset has that of the event whose place it takes. */
+    assert_string_equal(tl_json_str(json_array_get(all, 0), "ts"), tl_json_str(json_array_get(whole, last - 2), "ts"));
     json_t *payload = json_object_get(json_array_get(all, 0), "payload");
     assert_string_equal(tl_json_str(payload, "status"), "done");
     assert_string_equal(tl_json_str(json_object_get(json_object_get(payload, "nodes"), "s"), "status"), "done");

@@ -28,7 +28,7 @@ static int write_events(struct tl_txn *txn, void *arg)
     tl_str_printf(&s,
                   "{\"id\":\"%s\",\"org\":\"acme\",\"sub\":\"me\",\"kind\":\"%s\",\"status\":\"%s\",\"progress\":1.0,"
                   "\"created_at\":\"x\",\"updated_at\":\"x\",\"last_seq\":%llu%s}",
-                  id, w->kind, w->status, (unsigned long long)w->last, ended ? ",\"ended_at\":\"x\"" : "");
+                  id, w->kind, w->status, (unsigned long long)w->last, ended ? ",\"ended_at\":\"2026-01-01T00:00:00.000Z\"" : "");
     int err = tl_txn_put(txn, TL_TBL_RUN, w->run.b, TL_ID_LEN, s.data, s.len);
     memcpy(org + 5, w->run.b, TL_ID_LEN);
     if (!err)
@@ -41,7 +41,7 @@ static int write_events(struct tl_txn *txn, void *arg)
         tl_key_u64(key + TL_ID_LEN, seq);
         s.len = 0;
         tl_str_printf(&s,
-                      "{\"event_id\":\"%s:%llu\",\"run_id\":\"%s\",\"type\":\"%s\",\"seq\":%llu,\"ts\":\"x\","
+                      "{\"event_id\":\"%s:%llu\",\"run_id\":\"%s\",\"type\":\"%s\",\"seq\":%llu,\"ts\":\"2026-01-01T00:00:00.000Z\","
                       "\"payload\":{\"summary\":{\"a\":1},\"filler\":\"%s\"}}",
                       id, (unsigned long long)seq, id, ended && seq == w->last ? "run.completed" : "run.progress",
                       (unsigned long long)seq, filler);

@@ -4,6 +4,7 @@
 #include "base/err.h"
 #include "base/hash.h"
 #include "capsules/doors.h"
+#include "graph/retain.h"
 #include "server/idem.h"
 #include "server/stream.h"
 #include "server/runview.h"
@@ -393,6 +394,31 @@ static void waiting_costs_nothing(void **state)
         close(fds[i]);
 }
 
+/* What is kept of a run that has ended is no longer answered once retention has cut it. */
+static void a_record_that_was_cut_is_read_anew(void **state)
+{
+    (void)state;
+    struct tl_id run = tl_id_new(), after = {0};
+    char path[128], id[TL_ID_TEXT];
+    size_t cut;
+    bool more;
+    write_run(&run, "canvas", "done", 1, 5, 10);
+    tl_id_text(&run, id);
+    snprintf(path, sizeof(path), "/api/v1/runs/%s", id);
+    for (int i = 0; i < 4; i++) {
+        struct tl_str got = {0};
+        if (i == 2)
+            assert_int_equal(tl_retain_prune(db, tl_now_ms() + 60000, &after, &cut, &more), 0);
+        int fd = ask(0, path, "Connection: close\r\n");
+        assert_true(hear(fd, &got, NULL));
+        close(fd);
+        assert_non_null(strstr(got.data, "\"last_seq\":5"));
+        assert_int_equal(strstr(got.data, "\"pruned_before\":4") != NULL, i >= 2);
+        tl_str_clear(&got);
+    }
+    assert_int_equal(cut, 1);
+}
+
 /* Lists and large journals are read on the pool: while it is busy they wait, and nobody else does. */
 static void journals_are_read_on_the_pool(void **state)
 {
@@ -623,7 +649,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(whoever_does_not_read_is_sent_away), cmocka_unit_test(a_download_that_nobody_reads_ends), cmocka_unit_test(silence_is_broken),
         cmocka_unit_test(a_call_waits_for_the_end_but_not_for_ever), cmocka_unit_test(waiting_costs_nothing),
-        cmocka_unit_test(journals_are_read_on_the_pool), cmocka_unit_test(bodies_hold_no_more_than_they_may), cmocka_unit_test(a_key_holds_over_a_crash),
+        cmocka_unit_test(a_record_that_was_cut_is_read_anew), cmocka_unit_test(journals_are_read_on_the_pool), cmocka_unit_test(bodies_hold_no_more_than_they_may), cmocka_unit_test(a_key_holds_over_a_crash),
         cmocka_unit_test(crashes_of_workers_are_logged),
         cmocka_unit_test(taken_addresses_are_refused),
     };
