@@ -80,11 +80,12 @@ static void tell(struct search *s, uint32_t start, uint32_t size)
         s->path[n++] = at;
         at = producer_in_set(s, at);
     }
-    uint32_t length = n - step[at], k = n;
+    uint32_t length = n - step[at], k = n - 1;
     struct tl_str text = {0};
+    tl_str_printf(&text, "\"%s\"", s->m->nodes[at].id);
     for (; k > step[at] && text.len < TEXT_MAX; k--)
-        tl_str_printf(&text, "\"%s\" → ", s->m->nodes[s->path[k - 1]].id);
-    tl_str_printf(&text, "%s\"%s\"", k > step[at] ? "… → " : "", s->m->nodes[s->path[n - 1]].id);
+        tl_str_printf(&text, " → \"%s\"", s->m->nodes[s->path[k]].id);
+    tl_str_printf(&text, "%s → \"%s\"", k > step[at] ? " → …" : "", s->m->nodes[at].id);
     if (size > length)
         tl_str_printf(&text, "; and %u more on cycles with them", size - length);
     if (text.err)
