@@ -140,11 +140,14 @@ tests/node_modules/.stamp: tests/package-lock.json
 
 node-modules: tests/node_modules/.stamp
 
-# talos with a catalog in which every private field holds a string of its own; tests/canary looks for them in everything that leaves.
+# talos with a catalog in which every private field holds a string of its own; tests/canary looks for them in everything that leaves. Beside it talos-canary-next, a later program of which one
+# capsule is newer.
 CANARY = $(BUILD)/talos-canary
 $(CANARY): $(BUILD)/talos tests/canary/plant.mjs $(wildcard catalog/*/*.json catalog/*/*/*.json)
 	node tests/canary/plant.mjs $(BUILD)/canary
 	cd $(BUILD)/canary && $(CC) $(ALL_CFLAGS) -I$(CURDIR) -c -o embed.o $(CURDIR)/catalog/embed.c
+	cd $(BUILD)/canary/next && $(CC) $(ALL_CFLAGS) -I$(CURDIR) -c -o embed.o $(CURDIR)/catalog/embed.c
+	$(CC) $(ALL_LDFLAGS) -o $@-next $(call obj,cli) $(BUILD)/canary/next/embed.o $(TALOS_LIBS) $(LIBS_talos)
 	$(CC) $(ALL_LDFLAGS) -o $@ $(call obj,cli) $(BUILD)/canary/embed.o $(TALOS_LIBS) $(LIBS_talos)
 
 NODE_TESTS = $(sort $(wildcard tests/*/*.test.mjs))

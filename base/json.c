@@ -282,17 +282,15 @@ static void canonical(struct tl_str *s, const json_t *j)
         char text[32];
         tl_str_add(s, text, tl_json_number(json_real_value(j), text, sizeof(text)));
     } else {
-        TL_AUTO_FREE char *text = json_dumps(j, JSON_COMPACT | JSON_ENCODE_ANY);
-        if (text)
-            tl_str_puts(s, text);
-        else
-            s->err = TL_ENOMEM;
+        tl_json_add(s, j);
     }
 }
 
 char *tl_json_canonical(const json_t *j)
 {
     struct tl_str s = {0};
+    if (wiped) /* room for all of it, so that nothing stays behind where it would have grown */
+        s.err = tl_grow(&s.data, &s.cap, 2 * json_dumpb(j, NULL, 0, JSON_COMPACT | JSON_ENCODE_ANY) + 64, 1);
     canonical(&s, j);
     return tl_str_take(&s);
 }

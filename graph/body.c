@@ -233,6 +233,7 @@ const char *tl_body_identity(const struct tl_shape_req *req, const struct tl_bod
             return NULL;
         tl_blake2b_field(&h, keys[i], strlen(keys[i]));
         tl_blake2b_field(&h, text, strlen(text));
+        tl_wipe(text, strlen(text));
     }
     if (body && body->plan)
         hash_plan(&h, body->plan);

@@ -9,7 +9,7 @@
 #include "graph/value.h"
 #include "wire/op.h"
 
-enum { TL_COND_MAX = 1000, TL_COND_DEPTH = 32 }; /* bytes of text; parentheses and "not" within one another */
+enum { TL_COND_MAX = 1000, TL_COND_DEPTH = 32, TL_COND_WORK = 100000 /* values that the conditions of one node may look at */ }; /* bytes of text; parentheses and "not" within one another */
 
 struct tl_cond; /* immutable, of the arena */
 
@@ -17,7 +17,7 @@ struct tl_cond; /* immutable, of the arena */
  * TL_EINVAL with why: "column 7: expected …, found …", columns counted in characters from 1. TL_ENOMEM. */
 int tl_cond_parse(const char *text, size_t len, const struct tl_port *roots, struct tl_arena *arena,
                   const struct tl_cond **ret, struct tl_str *why);
-/* values: one per root, none where it has no value. */
-bool tl_cond_holds(const struct tl_cond *cond, const struct tl_value *values);
+/* values: one per root, none where it has no value. *left: how many values may still be looked at, and is counted down; TL_ELIMIT where that is not enough. */
+int tl_cond_holds(const struct tl_cond *cond, const struct tl_value *values, size_t *left, bool *ret);
 
 #endif

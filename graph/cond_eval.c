@@ -1,9 +1,13 @@
 /* Holding a condition against values. Nothing is coerced: values of different types are unequal and have no order; what is missing is null; only true is true. */
+#include "base/err.h"
 #include "graph/cond_tree.h"
 
 #include <string.h>
 
-enum { COMPARE_DEPTH = 64 /* of values held against one another; deeper ones are unequal */ };
+enum {
+    COMPARE_DEPTH = 64, /* of values held against one another; deeper ones are unequal */
+    BYTES_OF_ONE = 64,  /* of text, that count as one value looked at */
+};
 
 /* A value of any origin: a number or boolean in place, text, JSON, or a list in the condition itself. */
 struct seen {
@@ -15,6 +19,20 @@ struct seen {
     const json_t *json;
     const struct tl_term *list;
 };
+
+/* What is looked at, and how much more may be. */
+struct eval {
+    const struct tl_value *values;
+    size_t left; /* 0: no more; what is found out then means nothing */
+};
+
+/* One value, or some bytes of text, are looked at. */
+static bool spend(struct eval *e, size_t bytes)
+{
+    size_t cost = 1 + bytes / BYTES_OF_ONE;
+    e->left = e->left > cost ? e->left - cost : 0;
+    return e->left;
+}
 
 static struct seen see_number(long double v)
 {
@@ -55,41 +73,43 @@ static struct seen follow(const struct tl_term *t, const struct tl_value *values
     return s;
 }
 
-static struct seen length(struct seen s)
+static struct seen length(struct eval *e, struct seen s)
 {
     size_t n = 0;
     if (s.kind == TL_TERM_PATH)
         return see_number((long double)(json_is_array(s.json) ? json_array_size(s.json) : json_object_size(s.json)));
-    if (s.kind != TL_TERM_STRING)
+    if (s.kind != TL_TERM_STRING || !spend(e, s.len))
         return (struct seen){.kind = TL_TERM_NULL};
     for (size_t i = 0; i < s.len; i++)
         n += ((unsigned char)s.text[i] & 0xc0) != 0x80; /* characters, not bytes */
     return see_number((long double)n);
 }
 
-static struct seen see(const struct tl_term *t, const struct tl_value *values)
+static struct seen see(struct eval *e, const struct tl_term *t)
 {
     struct seen s = {
         .kind = t->kind, .boolean = t->boolean, .number = t->number, .text = t->text, .len = t->len, .list = t};
     if (t->kind == TL_TERM_PATH)
-        s = follow(t, values);
-    return t->length ? length(s) : s;
+        s = follow(t, e->values);
+    return t->length ? length(e, s) : s;
 }
 
-static bool same(struct seen a, struct seen b, int depth);
+static bool same(struct eval *e, struct seen a, struct seen b, int depth);
 
-static bool same_json(const json_t *a, const json_t *b, int depth)
+static bool same_json(struct eval *e, const json_t *a, const json_t *b, int depth)
 {
     size_t i;
     const char *key;
     json_t *v;
+    if (a == b)
+        return true;
     if (depth == 0 || json_is_array(a) != json_is_array(b))
         return false;
     if (json_is_array(a)) {
         if (json_array_size(a) != json_array_size(b))
             return false;
         json_array_foreach((json_t *)(uintptr_t)a, i, v) {
-            if (!same(see_json(v), see_json(json_array_get(b, i)), depth - 1))
+            if (!same(e, see_json(v), see_json(json_array_get(b, i)), depth - 1))
                 return false;
         }
         return true;
@@ -98,38 +118,40 @@ static bool same_json(const json_t *a, const json_t *b, int depth)
         return false;
     json_object_foreach((json_t *)(uintptr_t)a, key, v) {
         const json_t *other = json_object_get(b, key);
-        if (!other || !same(see_json(v), see_json(other), depth - 1))
+        if (!other || !same(e, see_json(v), see_json(other), depth - 1))
             return false;
     }
     return true;
 }
 
 /* A list that is written in the condition, of scalars. */
-static bool same_list(const struct tl_term *list, const json_t *j)
+static bool same_list(struct eval *e, const struct tl_term *list, const json_t *j)
 {
     size_t i = 0;
     if (!json_is_array(j))
         return false;
     for (const struct tl_term *t = list->first; t; t = t->next, i++)
-        if (i >= json_array_size(j) || !same(see(t, NULL), see_json(json_array_get(j, i)), 1))
+        if (i >= json_array_size(j) || !same(e, see(e, t), see_json(json_array_get(j, i)), 1))
             return false;
     return i == json_array_size(j);
 }
 
-static bool same_lists(const struct tl_term *a, const struct tl_term *b)
+static bool same_lists(struct eval *e, const struct tl_term *a, const struct tl_term *b)
 {
     for (a = a->first, b = b->first; a && b; a = a->next, b = b->next)
-        if (!same(see(a, NULL), see(b, NULL), 1))
+        if (!same(e, see(e, a), see(e, b), 1))
             return false;
     return !a && !b;
 }
 
-static bool same(struct seen a, struct seen b, int depth)
+static bool same(struct eval *e, struct seen a, struct seen b, int depth)
 {
+    if (!spend(e, a.kind == TL_TERM_STRING && a.len == b.len ? a.len : 0))
+        return false;
     if (a.kind == TL_TERM_PATH && b.kind == TL_TERM_LIST)
-        return same_list(b.list, a.json);
+        return same_list(e, b.list, a.json);
     if (a.kind == TL_TERM_LIST && b.kind == TL_TERM_PATH)
-        return same_list(a.list, b.json);
+        return same_list(e, a.list, b.json);
     if (a.kind != b.kind)
         return false;
     switch (a.kind) {
@@ -142,21 +164,24 @@ static bool same(struct seen a, struct seen b, int depth)
     case TL_TERM_STRING:
         return a.len == b.len && memcmp(a.text, b.text, a.len) == 0;
     case TL_TERM_LIST:
-        return same_lists(a.list, b.list);
+        return same_lists(e, a.list, b.list);
     case TL_TERM_PATH:
-        return same_json(a.json, b.json, depth);
+        return same_json(e, a.json, b.json, depth);
     }
     return false;
 }
 
 /* Numbers with numbers, texts with texts by their bytes; nothing else has an order. */
-static bool ordered(enum tl_cond_op op, struct seen a, struct seen b)
+static bool ordered(struct eval *e, enum tl_cond_op op, struct seen a, struct seen b)
 {
     int c;
     if (a.kind == TL_TERM_NUMBER && b.kind == TL_TERM_NUMBER) {
         c = a.number < b.number ? -1 : a.number > b.number;
     } else if (a.kind == TL_TERM_STRING && b.kind == TL_TERM_STRING) {
-        c = memcmp(a.text, b.text, a.len < b.len ? a.len : b.len);
+        size_t n = a.len < b.len ? a.len : b.len;
+        if (!spend(e, n))
+            return false;
+        c = memcmp(a.text, b.text, n);
         c = c ? c : a.len < b.len ? -1 : a.len > b.len;
     } else {
         return false;
@@ -164,60 +189,68 @@ static bool ordered(enum tl_cond_op op, struct seen a, struct seen b)
     return op == TL_COND_LT ? c < 0 : op == TL_COND_LE ? c <= 0 : op == TL_COND_GT ? c > 0 : c >= 0;
 }
 
-static bool within(struct seen a, struct seen list)
+static bool within(struct eval *e, struct seen a, struct seen list)
 {
     size_t i;
     json_t *v;
     if (list.kind == TL_TERM_LIST) {
         for (const struct tl_term *t = list.list->first; t; t = t->next)
-            if (same(a, see(t, NULL), COMPARE_DEPTH))
+            if (same(e, a, see(e, t), COMPARE_DEPTH))
                 return true;
         return false;
     }
     json_array_foreach(list.kind == TL_TERM_PATH ? (json_t *)(uintptr_t)list.json : NULL, i, v) {
-        if (same(a, see_json(v), COMPARE_DEPTH))
+        if (same(e, a, see_json(v), COMPARE_DEPTH))
             return true;
     }
     return false;
 }
 
-static bool compare(const struct tl_cond *c, const struct tl_value *values)
+static bool compare(struct eval *e, const struct tl_cond *c)
 {
-    struct seen a = see(c->left, values), b = see(c->right, values);
+    struct seen a = see(e, c->left), b = see(e, c->right);
     switch (c->op) {
     case TL_COND_EQ:
-        return same(a, b, COMPARE_DEPTH);
+        return same(e, a, b, COMPARE_DEPTH);
     case TL_COND_NE:
-        return !same(a, b, COMPARE_DEPTH);
+        return !same(e, a, b, COMPARE_DEPTH);
     case TL_COND_IN:
-        return within(a, b);
+        return within(e, a, b);
     default:
-        return ordered(c->op, a, b);
+        return ordered(e, c->op, a, b);
     }
 }
 
-bool tl_cond_holds(const struct tl_cond *cond, const struct tl_value *values)
+static bool holds(struct eval *e, const struct tl_cond *cond)
 {
     const struct tl_cond *c;
     struct seen s;
     switch (cond->kind) {
     case TL_COND_OR:
         for (c = cond->first; c; c = c->next)
-            if (tl_cond_holds(c, values))
+            if (holds(e, c))
                 return true;
         return false;
     case TL_COND_AND:
         for (c = cond->first; c; c = c->next)
-            if (!tl_cond_holds(c, values))
+            if (!holds(e, c))
                 return false;
         return true;
     case TL_COND_NOT:
-        return !tl_cond_holds(cond->first, values);
+        return !holds(e, cond->first);
     case TL_COND_COMPARE:
-        return compare(cond, values);
+        return compare(e, cond);
     case TL_COND_TRUTH:
-        s = see(cond->left, values);
+        s = see(e, cond->left);
         return s.kind == TL_TERM_BOOLEAN && s.boolean;
     }
     return false;
+}
+
+int tl_cond_holds(const struct tl_cond *cond, const struct tl_value *values, size_t *left, bool *ret)
+{
+    struct eval e = {.values = values, .left = *left};
+    *ret = holds(&e, cond);
+    *left = e.left;
+    return e.left ? 0 : TL_ELIMIT;
 }

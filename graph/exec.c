@@ -14,6 +14,7 @@
 enum {
     CREDIT_US = 10 * 1000, /* an organisation that comes anew is let in before those that had more than this ahead of it */
     TURN_US = 2 * 1000,    /* after which another run of the same organisation and priority has its turn */
+    RUN_WEIGHT = 40,       /* a run takes some 20 kB beside its nodes: as much as so many of them */
     TRIM_NODES = 50000,    /* of a run, beyond which its memory is given back to the system */
     CLOSE_S = 10,          /* for ops to let go when the executor closes */
 };
@@ -358,8 +359,8 @@ bool tl_exec_add_live(struct tl_exec *exec, struct tl_run *run)
         run->next_live = *b;
         *b = tl_run_ref(run);
         exec->nlive++;
-        exec->live_nodes += run->plan->nwanted;
-        run->flow->nodes += run->plan->nwanted;
+        exec->live_nodes += run->plan->nwanted + RUN_WEIGHT;
+        run->flow->nodes += run->plan->nwanted + RUN_WEIGHT;
     }
     pthread_mutex_unlock(&exec->lock);
     return may;
@@ -378,7 +379,7 @@ bool tl_exec_has_room(struct tl_exec *exec, const char *org, uint32_t nodes)
     const struct tl_flow *f = exec->flows;
     while (f && strcmp(f->org, org) != 0)
         f = f->next;
-    bool room = fits(exec->conf.live_max, exec->live_nodes, f ? f->nodes : 0, nodes);
+    bool room = fits(exec->conf.live_max, exec->live_nodes, f ? f->nodes : 0, nodes + RUN_WEIGHT);
     pthread_mutex_unlock(&exec->lock);
     return room;
 }
@@ -422,8 +423,8 @@ void tl_exec_remove_live(struct tl_exec *exec, struct tl_run *run)
     if (was) {
         *at = run->next_live;
         exec->nlive--;
-        exec->live_nodes -= run->plan->nwanted;
-        run->flow->nodes -= run->plan->nwanted;
+        exec->live_nodes -= run->plan->nwanted + RUN_WEIGHT;
+        run->flow->nodes -= run->plan->nwanted + RUN_WEIGHT;
         exec->trim |= run->plan->nnodes + run->steps > TRIM_NODES;
         tell_idle(exec);
     }

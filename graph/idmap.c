@@ -41,12 +41,28 @@ static uint32_t hash_of(const char *id, size_t len)
     return (uint32_t)(h ^ h >> 32);
 }
 
+/* By hand, so that no id stays behind: they may be of a private graph. */
+static int resize(struct tl_idmap *map, size_t cap)
+{
+    char *pool = malloc(cap);
+    if (!pool)
+        return TL_ENOMEM;
+    if (map->pool) {
+        memcpy(pool, map->pool, map->len);
+        tl_wipe(map->pool, map->len);
+    }
+    free(map->pool);
+    map->pool = pool;
+    map->cap = cap;
+    return 0;
+}
+
 int tl_idmap_keep(struct tl_idmap *map, const char *id, size_t len, uint32_t index)
 {
     size_t need = map->len + sizeof(index) + len + 1;
     if (need > UINT32_MAX)
         return TL_ENOMEM;
-    if (need > map->cap && tl_grow(&map->pool, &map->cap, need, 1) < 0)
+    if (need > map->cap && resize(map, need < 128 ? 256 : 2 * need) < 0)
         return TL_ENOMEM;
     char *to = map->pool + map->len;
     memcpy(to, &index, sizeof(index));
@@ -85,11 +101,8 @@ static int make_slots(struct tl_idmap *map)
         size *= 2;
     map->slots = tl_calloc(size, sizeof(*map->slots));
     map->mask = size - 1;
-    char *fit = map->len ? realloc(map->pool, map->len) : NULL;
-    if (fit) {
-        map->pool = fit;
-        map->cap = map->len;
-    }
+    if (map->len)
+        resize(map, map->len); /* or it stays as large as it is */
     return map->slots ? 0 : TL_ENOMEM;
 }
 

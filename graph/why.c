@@ -37,7 +37,7 @@ struct why {
     bool admin;
     struct tl_why_side now, before;
     bool has_before;
-    uint32_t node; /* of now.plan: the step, or the group around it */
+    uint32_t node; /* of now.plan: the step, or the group around it; now.state is the step's own */
     const char *status;
     json_t *changes;
     struct tl_str sentence;
@@ -56,9 +56,9 @@ static uint32_t find_node(const struct tl_plan *plan, const char *step)
     return node;
 }
 
-static const json_t *state_of(const struct tl_why_side *side, const char *step)
+static bool is(const char *a, const char *b)
 {
-    return json_object_get(json_object_get(side->record, "nodes"), step);
+    return strcmp(a, b) == 0;
 }
 
 static bool same_text(const json_t *a, const json_t *b, const char *key)
@@ -78,12 +78,15 @@ static bool is_akin(const json_t *a, const json_t *b)
 static bool take_before(struct why *w, const struct tl_id *id)
 {
     const char *node = w->now.plan->nodes[w->node].id;
-    if (tl_why_load(w->exec, w->org, id, true, &w->before) != 0)
+    struct tl_why_side *b = &w->before;
+    if (tl_why_load(w->exec, w->org, id, b) != 0)
         return false;
-    w->before.node = w->before.plan ? tl_plan_find(w->before.plan, node) : UINT32_MAX;
-    const char *status = tl_json_str(state_of(&w->before, node), "status");
-    w->has_before = w->before.node != UINT32_MAX && w->before.plan->nodes[w->before.node].wanted && status &&
-                    (!strcmp(status, "done") || !strcmp(status, "failed"));
+    int err = tl_why_read_state(w->exec, id, node, &b->state);
+    const char *status = tl_json_str(b->state, "status");
+    if (!err && status && (is(status, "done") || is(status, "failed")))
+        tl_why_plan(w->exec, w->org, b);
+    b->node = b->plan ? tl_plan_find(b->plan, node) : UINT32_MAX;
+    w->has_before = b->node != UINT32_MAX && b->plan->nodes[b->node].wanted;
     if (!w->has_before)
         tl_why_clear(&w->before);
     return w->has_before;
@@ -123,7 +126,9 @@ static int journal_hash(void *arg, uint32_t node, uint32_t out, uint8_t ret[32])
 {
     const struct found *f = arg;
     const struct tl_plan_node *n = &f->w->now.plan->nodes[node];
-    json_t *j = json_object_get(json_object_get(f->w->now.outputs, n->id), n->out[out]->name);
+    if (f->w->now.cut)
+        return TL_ENOTFOUND;
+    TL_AUTO_JSON json_t *j = tl_why_output(&f->w->now, node, n->out[out]->name);
     struct tl_value v = {.type = TL_T_ANY};
     int err = j ? tl_value_from_json(n->out[out]->type, j, &v, NULL) : 0;
     if (!err)
@@ -158,18 +163,24 @@ static int find_maker(struct why *w, struct tl_id *ret)
 
 /* ---- answers: each says the reason and fills the sentence ---- */
 
+static bool is_unchanged(const struct why *w)
+{
+    TL_AUTO_JSON json_t *changes = tl_why_changes(&w->before, &w->now, true);
+    return changes && !json_array_size(changes);
+}
+
 static const char *say_cached(struct why *w, char *compared)
 {
     struct tl_id maker;
-    bool known = find_maker(w, &maker) == 0;
-    if (known && tl_id_equal(&maker, &w->now.id)) {
+    bool known = find_maker(w, &maker) == 0, pure = w->now.plan->nodes[w->node].op->flags & TL_OP_PURE;
+    if (!pure || (known && tl_id_equal(&maker, &w->now.id))) {
         tl_str_printf(&w->sentence, "\"%s\" was not run again: this run had finished it before it was interrupted.",
                       w->step);
         return "resumed";
     }
     if (known)
         tl_id_text(&maker, compared);
-    else if (w->has_before)
+    else if (w->has_before && !w->now.cut && !w->before.cut && is_unchanged(w))
         memcpy(compared, w->before.id_text, TL_ID_TEXT);
     tl_str_printf(&w->sentence, "\"%s\" did not run: nothing that it depends on has changed since %s%s.", w->step,
                   *compared ? "run " : "an earlier run", compared);
@@ -184,7 +195,6 @@ static void add_word(struct tl_str *s, const json_t *change)
                                            {"identity", "what is inside the capsule or its surroundings"},
                                            {"version", "the version"},
                                            {"parameter", "the parameter"},
-                                           {"hidden", "something that is not shown"},
                                            {"literal", "the value given for"},
                                            {"edge", "what is connected to"},
                                            {"input", "what arrives at"},
@@ -199,6 +209,17 @@ static void add_word(struct tl_str *s, const json_t *change)
         tl_str_printf(s, " \"%s\"", name);
 }
 
+/* What arrived is not known of one of the two runs: nothing can be said of it. */
+static bool is_lost(const struct why *w)
+{
+    return w->now.cut || w->before.cut;
+}
+
+static const char *lost_of(const struct why *w)
+{
+    return w->now.cut && w->before.cut ? "both" : w->now.cut ? "this run" : "that run";
+}
+
 static const char *say_changed(struct why *w)
 {
     size_t n = json_array_size(w->changes), told = n < TOLD_MAX ? n : TOLD_MAX;
@@ -210,6 +231,8 @@ static const char *say_changed(struct why *w)
     if (n > told)
         tl_str_printf(&w->sentence, " and %zu more", n - told);
     tl_str_printf(&w->sentence, " differ%s from run %s.", n == 1 ? "s" : "", w->before.id_text);
+    if (is_lost(w))
+        tl_str_printf(&w->sentence, " What arrived in %s is no longer known.", lost_of(w));
     return "changed";
 }
 
@@ -235,11 +258,19 @@ static const char *say_ran(struct why *w, char *compared)
                       w->step);
         return "first";
     }
-    const char *was = tl_json_str(state_of(&w->before, n->id), "status");
+    const char *was = tl_json_str(w->before.state, "status");
     if (was && strcmp(was, "failed") == 0) {
         tl_str_printf(&w->sentence, "\"%s\" ran because it failed in run %s, and there was no result.", w->step,
                       compared);
         return "failed_before";
+    }
+    if (is_lost(w)) {
+        tl_str_printf(&w->sentence,
+                      "\"%s\" ran; besides what may have arrived differently nothing that it depends on differs from "
+                      "run %s: what arrived "
+                      "in %s is no longer known.",
+                      w->step, compared, lost_of(w));
+        return "unknown";
     }
     tl_str_printf(&w->sentence,
                   "\"%s\" ran although nothing that it depends on differs from run %s: the result is no longer in the "
@@ -254,17 +285,17 @@ static const char *failed_before(const struct why *w)
 {
     const struct tl_plan *plan = w->now.plan;
     TL_AUTO_FREE bool *behind = tl_calloc(plan->nnodes + 1, sizeof(*behind));
+    TL_AUTO_FREE bool *has_failed = tl_calloc(plan->nnodes + 1, sizeof(*has_failed));
     const char *failed = NULL;
-    if (!behind)
+    if (!behind || !has_failed || tl_why_read_failed(w->exec, &w->now, has_failed) < 0)
         return NULL;
     behind[w->node] = true;
     for (uint32_t k = plan->nwanted; k-- > 0;) {
         uint32_t i = plan->order[k];
         const struct tl_plan_node *n = &plan->nodes[i];
-        const char *status = tl_json_str(state_of(&w->now, n->id), "status");
         if (!behind[i])
             continue;
-        if (status && strcmp(status, "failed") == 0)
+        if (has_failed[i])
             failed = n->id;
         for (uint32_t p = 0; p < n->nin; p++)
             for (uint32_t s = 0; s < n->in[p].nsources; s++)
@@ -284,9 +315,9 @@ static const char *say_skipped(struct why *w)
         tl_str_printf(&w->sentence, "\"%s\" was not reached: the run was cancelled.", w->step);
         return "cancelled";
     }
-    const json_t *error = json_object_get(json_object_get(w->now.record, "result"), "error");
-    const char *node = tl_json_str(json_object_get(error, "details"), "node");
     if (run && strcmp(run, "failed") == 0) {
+        TL_AUTO_JSON json_t *end = tl_why_read_end(w->exec, &w->now);
+        const char *node = tl_json_str(json_object_get(json_object_get(end, "error"), "details"), "node");
         tl_str_printf(&w->sentence, "\"%s\" was not reached: the run failed%s%s%s.", w->step, node ? " at \"" : "",
                       node ? node : "", node ? "\"" : "");
         return "stopped";
@@ -312,14 +343,9 @@ static const char *say_pending(struct why *w)
     return ended ? "unknown" : "pending";
 }
 
-static bool is(const char *a, const char *b)
-{
-    return strcmp(a, b) == 0;
-}
-
 static int answer(struct why *w, json_t **ret)
 {
-    const json_t *state = state_of(&w->now, w->step);
+    const json_t *state = w->now.state;
     const char *status = tl_json_str(state, "status"), *reason;
     char compared[TL_ID_TEXT] = "";
     w->status = status ? status : "queued";
@@ -352,7 +378,7 @@ static int answer(struct why *w, json_t **ret)
 /* Without a plan nothing can be compared: its capsule is gone, or the document does not serve any more. */
 static int answer_without_plan(struct why *w, json_t **ret)
 {
-    const json_t *state = state_of(&w->now, w->step);
+    const json_t *state = w->now.state;
     const char *status = tl_json_str(state, "status");
     if (!status)
         return TL_ENOTFOUND;
@@ -372,15 +398,17 @@ int tl_run_why(struct tl_exec *exec, const char *org, const struct tl_id *run, c
     *ret = NULL;
     if (!exec->conf.db || strlen(org) >= TL_ORG_MAX)
         return TL_ENOTFOUND;
-    int err = tl_why_load(exec, org, run, true, &w.now);
-    if (err)
-        return err;
-    if (w.now.plan) {
+    int err = tl_why_load(exec, org, run, &w.now);
+    if (!err)
+        err = tl_why_read_state(exec, run, step, &w.now.state);
+    if (!err)
+        tl_why_plan(exec, org, &w.now);
+    if (!err && w.now.plan) {
         w.node = w.now.node = find_node(w.now.plan, step);
         bool there = w.node != UINT32_MAX && w.now.plan->nodes[w.node].wanted &&
-                     (tl_plan_find(w.now.plan, step) == w.node || state_of(&w.now, step));
+                     (tl_plan_find(w.now.plan, step) == w.node || w.now.state);
         err = there ? answer(&w, ret) : TL_ENOTFOUND;
-    } else {
+    } else if (!err) {
         err = answer_without_plan(&w, ret);
     }
     json_decref(w.changes);

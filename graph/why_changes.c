@@ -81,7 +81,6 @@ static void add_values(json_t *changes, const char *kind, const char *name, cons
     add(changes, kind, name, f, t);
 }
 
-/* Parameters of `of` against those of `against`; with only_new, those that the other does not have at all. */
 static void compare_params(json_t *changes, const struct tl_plan_node *from, const struct tl_plan_node *to, bool admin)
 {
     for (uint32_t i = 0; i < to->nparams; i++) {
@@ -89,9 +88,7 @@ static void compare_params(json_t *changes, const struct tl_plan_node *from, con
         const struct tl_value *was = param(from, p->name);
         if (same_value(was, &to->params[i]))
             continue;
-        if (p->flags & TL_PARAM_ADMIN && !admin)
-            add(changes, "hidden", NULL, NULL, NULL);
-        else
+        if (admin || !(p->flags & TL_PARAM_ADMIN)) /* to others it does not exist */
             add_values(changes, "parameter", p->name, was, &to->params[i]);
     }
 }
@@ -130,10 +127,16 @@ static char *sources_text(const struct tl_plan *plan, const struct tl_plan_port 
     return tl_str_take(&s);
 }
 
-static const json_t *arrived(const struct tl_why_side *s, const struct tl_plan_source *src)
+/* The same outputs, as the journals have them. */
+static bool same_outputs(const struct tl_why_side *from, uint32_t a, const struct tl_why_side *to, uint32_t b)
 {
-    const struct tl_plan_node *n = &s->plan->nodes[src->node];
-    return json_object_get(json_object_get(s->outputs, n->id), n->out[src->out]->name);
+    const struct tl_jtext *x = &from->outputs[a], *y = &to->outputs[b];
+    return x->s && y->s && x->len == y->len && memcmp(x->s, y->s, x->len) == 0;
+}
+
+static json_t *arrived(const struct tl_why_side *s, const struct tl_plan_source *src)
+{
+    return tl_why_output(s, src->node, s->plan->nodes[src->node].out[src->out]->name);
 }
 
 static bool same_json(const json_t *a, const json_t *b)
@@ -158,9 +161,12 @@ static void compare_port(json_t *changes, const struct tl_why_side *from, const 
         add_texts(changes, "edge", name, x, y);
         return;
     }
-    for (uint32_t k = 0; k < is->nsources; k++) {
-        const json_t *a = arrived(from, &from->plan->sources[was->first_source + k]);
-        const json_t *b = arrived(to, &to->plan->sources[is->first_source + k]);
+    for (uint32_t k = 0; !from->cut && !to->cut && k < is->nsources; k++) {
+        const struct tl_plan_source *x_src = &from->plan->sources[was->first_source + k];
+        const struct tl_plan_source *y_src = &to->plan->sources[is->first_source + k];
+        if (same_outputs(from, x_src->node, to, y_src->node))
+            continue;
+        TL_AUTO_JSON json_t *a = arrived(from, x_src), *b = arrived(to, y_src);
         if (!same_json(a, b))
             add(changes, "input", name, a, b);
     }
@@ -175,19 +181,38 @@ static void compare_ports(json_t *changes, const struct tl_why_side *from, const
                 compare_port(changes, from, to, &a->in[q], &b->in[p]);
 }
 
+static json_t *outputs_of(const struct tl_why_side *s, uint32_t node)
+{
+    json_t *all = NULL;
+    if (node != UINT32_MAX && s->outputs[node].s)
+        tl_json_parse(s->outputs[node].s, s->outputs[node].len, &all, NULL);
+    return all;
+}
+
+static void compare_outputs(json_t *changes, const char *id, const struct tl_why_side *from, uint32_t a,
+                            const struct tl_why_side *to, uint32_t b)
+{
+    if (a != UINT32_MAX && b != UINT32_MAX && same_outputs(from, a, to, b))
+        return;
+    TL_AUTO_JSON json_t *was = outputs_of(from, a), *is = outputs_of(to, b);
+    if (!same_json(was, is))
+        add(changes, "upstream", id, was, is);
+}
+
 /* Ancestors whose outputs the op reads. */
 static void compare_upstream(json_t *changes, const struct tl_why_side *from, const struct tl_why_side *to)
 {
-    const char *id;
-    json_t *outputs;
-    json_object_foreach(to->outputs, id, outputs) {
-        const json_t *was = json_object_get(from->outputs, id);
-        if (!same_json(was, outputs))
-            add(changes, "upstream", id, was, outputs);
+    for (uint32_t i = 0; i < to->plan->nnodes; i++) {
+        const char *id = to->plan->nodes[i].id;
+        if (to->sources[i])
+            compare_outputs(changes, id, from, tl_plan_find(from->plan, id), to, i);
     }
-    json_object_foreach(from->outputs, id, outputs)
-        if (!json_object_get(to->outputs, id))
-            add(changes, "upstream", id, outputs, NULL);
+    for (uint32_t i = 0; i < from->plan->nnodes; i++) {
+        const char *id = from->plan->nodes[i].id;
+        uint32_t b = from->sources[i] ? tl_plan_find(to->plan, id) : 0;
+        if (from->sources[i] && (b == UINT32_MAX || !to->sources[b]))
+            compare_outputs(changes, id, from, i, to, UINT32_MAX);
+    }
 }
 
 json_t *tl_why_changes(const struct tl_why_side *from, const struct tl_why_side *to, bool admin)
@@ -203,7 +228,7 @@ json_t *tl_why_changes(const struct tl_why_side *from, const struct tl_why_side 
     compare_ops(changes, from, to);
     compare_params(changes, a, b, admin);
     compare_ports(changes, from, to);
-    if (!json_array_size(changes) && b->op->flags & TL_OP_UPSTREAM)
+    if (!json_array_size(changes) && b->op->flags & TL_OP_UPSTREAM && !from->cut && !to->cut)
         compare_upstream(changes, from, to);
     return changes;
 }

@@ -23,7 +23,7 @@ static int read_doc(struct tl_txn *txn, void *arg)
     return err ? err : tl_json_parse(v.data, v.len, &r->doc, NULL);
 }
 
-int tl_why_load(struct tl_exec *exec, const char *org, const struct tl_id *id, bool nodes, struct tl_why_side *ret)
+int tl_why_load(struct tl_exec *exec, const char *org, const struct tl_id *id, struct tl_why_side *ret)
 {
     *ret = (struct tl_why_side){.id = *id, .node = UINT32_MAX};
     struct doc_read r = {.id = id};
@@ -38,17 +38,16 @@ int tl_why_load(struct tl_exec *exec, const char *org, const struct tl_id *id, b
         tl_why_clear(ret);
         return err ? err : TL_ENOTFOUND;
     }
+    return 0;
+}
+
+void tl_why_plan(struct tl_exec *exec, const char *org, struct tl_why_side *side)
+{
     struct tl_diag diag TL_CLEANUP(tl_diag_clear) = {0};
-    if (exec->conf.replan && exec->conf.replan(exec->conf.arg, org, kind, ret->doc, &ret->plan, &diag) != 0)
-        ret->plan = NULL;
-    if (nodes) {
-        json_decref(ret->record);
-        ret->record = NULL;
-        err = tl_run_get(exec->conf.db, org, id, &ret->record);
-        if (err)
-            tl_why_clear(ret);
-    }
-    return err;
+    const struct tl_exec_conf *conf = &exec->conf;
+    if (conf->replan &&
+        conf->replan(conf->arg, org, tl_json_str(side->record, "kind"), side->doc, &side->plan, &diag) != 0)
+        side->plan = NULL;
 }
 
 void tl_why_clear(struct tl_why_side *side)
@@ -56,7 +55,10 @@ void tl_why_clear(struct tl_why_side *side)
     json_decref(side->record);
     json_decref(side->doc);
     json_decref(side->ops);
-    json_decref(side->outputs);
+    json_decref(side->state);
+    free(side->sources);
+    free(side->outputs);
+    tl_arena_clear(&side->arena);
     tl_plan_unref(side->plan);
     *side = (struct tl_why_side){0};
 }
@@ -79,41 +81,11 @@ bool *tl_why_sources(const struct tl_plan *plan, uint32_t node)
     return is;
 }
 
-struct collect {
-    struct tl_why_side *side;
-    const bool *is;
-};
-
-static int collect_outputs(void *arg, uint64_t seq, const char *json, size_t len)
+json_t *tl_why_output(const struct tl_why_side *side, uint32_t node, const char *port)
 {
-    struct collect *c = arg;
-    (void)seq;
-    if (!memmem(json, len < 200 ? len : 200, "\"type\":\"run.partial\"", 20))
-        return 0;
-    TL_AUTO_JSON json_t *e = NULL;
-    if (tl_json_parse(json, len, &e, NULL) < 0)
-        return 0;
-    size_t i;
-    json_t *r;
-    json_array_foreach(json_object_get(json_object_get(e, "payload"), "results"), i, r) {
-        const char *id = tl_json_str(r, "node");
-        uint32_t node = id ? tl_plan_find(c->side->plan, id) : UINT32_MAX;
-        if (node != UINT32_MAX && c->is[node] &&
-            json_object_set(c->side->outputs, id, json_object_get(r, "outputs")) < 0)
-            return TL_ENOMEM;
-    }
-    return 0;
-}
-
-int tl_why_read_outputs(struct tl_exec *exec, struct tl_why_side *side)
-{
-    TL_AUTO_FREE bool *is = tl_why_sources(side->plan, side->node);
-    side->outputs = json_object();
-    if (!is || !side->outputs)
-        return TL_ENOMEM;
-    bool any = false;
-    for (uint32_t i = 0; i < side->plan->nnodes; i++)
-        any |= is[i];
-    struct collect c = {side, is};
-    return any ? tl_events_read(exec->conf.db, &side->id, 0, collect_outputs, &c) : 0;
+    const struct tl_jtext *text = &side->outputs[node];
+    TL_AUTO_JSON json_t *all = NULL;
+    if (!text->s || tl_json_parse(text->s, text->len, &all, NULL) < 0)
+        return NULL;
+    return json_incref(json_object_get(all, port));
 }

@@ -82,7 +82,7 @@ const struct tl_schema tl_schemas[] = {
             ",'ran':{'type':'boolean'},'status':{'enum':['queued','running','waiting','done','failed','cancelled','skipped']},"
             "'reason':{'enum':['first','changed','impure','not_kept','failed_before','cached','resumed','skipped','branch','cancelled','stopped','pending',"
             "'unknown']},'compared_with':" ID ",'changes':{'type':'array','items':{'type':'object','required':['kind'],'additionalProperties':false,"
-            "'properties':{'kind':{'enum':['op','revision','identity','version','parameter','hidden','literal','edge','input','upstream','body']},'name':" STR
+            "'properties':{'kind':{'enum':['op','revision','identity','version','parameter','literal','edge','input','upstream','body']},'name':" STR
             ",'from':{},'to':{}}}},'sentence':" STR "}}"},
     {"CapsuleCall", "{'type':'object','required':['capsule_id','capsule_version'],'additionalProperties':false,'properties':{"
                     "'canvas_id':" STR ",'node_id':" STR ",'capsule_id':" STR ",'capsule_version':" STR ",'pattern_version':" STR

@@ -158,7 +158,10 @@ static int judge(struct tl_op_ctx *ctx, struct loop *l, const struct tl_nested_r
     if (result->err)
         return tl_body_fail(ctx, "iteration", l->iteration, result);
     take_state(l, result);
-    bool converged = tl_cond_holds(l->def->until, l->state);
+    bool converged;
+    size_t left = TL_COND_WORK;
+    if (tl_cond_holds(l->def->until, l->state, &left, &converged) < 0)
+        return tl_op_fail(ctx, TL_ELIMIT, "its condition looks at more than %d values", TL_COND_WORK);
     if (!converged && l->iteration < max) {
         char message[48];
         snprintf(message, sizeof(message), "iteration %u of at most %.0f", l->iteration + 1, max);

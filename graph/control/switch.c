@@ -131,9 +131,13 @@ static int run(struct tl_op_ctx *ctx)
         if (v)
             seen[i] = *v; /* borrowed */
     }
-    for (uint32_t i = def->ncases; i-- > 0;)
-        if (tl_cond_holds(def->when[i], seen))
-            name = def->names[i];
+    size_t left = TL_COND_WORK;
+    bool found = false;
+    for (uint32_t i = 0; !found && i < def->ncases; i++) {
+        if (tl_cond_holds(def->when[i], seen, &left, &found) < 0)
+            return tl_op_fail(ctx, TL_ELIMIT, "its conditions look at more than %d values", TL_COND_WORK);
+        name = found ? def->names[i] : name;
+    }
     return tl_op_output(ctx, name, tl_value_ref(tl_op_input(ctx, "value")));
 }
 

@@ -48,7 +48,7 @@ const cases = {
   'a gate': [(i) => ({ nodes: [node('g', 'gate', { inputs: { value: i } })], edges: [] }), told('waiting')],
   'a retry\'s backoff': [() => ({
     nodes: [node('p', 'http.post', { params: { destination: 'busy' }, inputs: { body: 1 }, policy: { retry: { max_attempts: 5, backoff_ms: [3_600_000] } } })], edges: [],
-  }), (event) => event.payload.nodes?.some((n) => n.status === 'queued' && n.error)],
+  }), (event) => /tried again after/.test(JSON.stringify(event))],
   'a map of held work': [() => map(counting(1, 64), 'number', node('p', 'http.post', { params: { destination: 'silent' } })), () => open >= 32],
   'many nodes that compute': [(i) => ({ nodes: counting(1, 20_000).map((k) => node(`n${k}`, 'text.analyze', { inputs: { text: `${script} ${i} ${k}` } })), edges: [] }), told('done')],
   'a map that computes': [(i) => map(counting(1, 10_000).map((k) => `${script} ${i}, ${k}`), 'string', node('read', 'text.analyze')), told('done')],
@@ -82,7 +82,7 @@ async function cancelling(graph, isThere) {
 }
 
 for (const [what, [graph, isThere]] of Object.entries(cases))
-  test(`cancel reaches ${what}`, { timeout: 120_000 }, async () => {
+  test(`cancel reaches ${what}`, { timeout: 60_000 }, async () => {
     const took = [];
     for (let i = 0; i < TIMES; i++) took.push(await cancelling(graph(i), isThere));
     const median = took.toSorted((a, b) => a - b)[TIMES >> 1];

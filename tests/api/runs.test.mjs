@@ -175,7 +175,7 @@ test('figures of the executor', async () => {
 });
 
 test('every kind of problem of one document, with node, port and path, before anything runs', { timeout: 120_000 }, async () => {
-  const nest = (depth) => (depth ? { nodes: [node('s', 'subgraph', { graph: nest(depth - 1) })], edges: [] } : { nodes: [node('end', 'input.number')], edges: [] });
+  const nest = (depth) => (depth ? { nodes: [node('s', 'subgraph', { graph: nest(depth - 1) })], edges: [] } : { nodes: [node('end', 'no.such.either')], edges: [] });
   const port = (name) => [{ name, type: 'number' }];
   const through = (from) => ({ nodes: [node('in', 'graph.input'), node('out', 'graph.output')], edges: [edge('in', from, 'out', 'x')] });
   const graph = {
@@ -190,14 +190,16 @@ test('every kind of problem of one document, with node, port and path, before an
       node('items', 'map', { inputs: { items: counting(1, 10001) }, ports: { in: port('item'), out: port('x') }, graph: through('item') }), // 9
       node('loop', 'loop', { params: { until: 'x > 1', max_iter: 101 }, inputs: { x: 1 }, ports: { in: port('x'), out: port('x') }, graph: through('x') }), // 10
       node('deep', 'subgraph', { graph: nest(8) }), // 11
-      node('nodes', 'subgraph', { graph: { nodes: counting(0, 100000).map((i) => ({ id: `${i}`, type: 'input.number' })), edges: [] } }), // 12
-      node('edges', 'subgraph', { graph: { nodes: [node('p', 'input.number'), node('q', 'merge')], edges: Array(400001).fill(edge('p', 'value', 'q', 'values')) } }), // 13
+      node('nodes', 'subgraph', { graph: { nodes: [node('odd', 'no.such'), ...counting(0, 100000).map((i) => ({ id: `${i}`, type: 'input.number' }))], edges: [] } }), // 12
+      node('edges', 'subgraph', { graph: { nodes: [node('p', 'input.number'), node('q', 'merge'), node('odd', 'no.such')], edges: Array(400001).fill(edge('p', 'value', 'q', 'values')) } }), // 13
+      node('c', 'number.math', { inputs: { b: 1 } }), node('d', 'no.such'), // 14, 15: another cycle
     ],
     edges: [
       edge('a', 'value', 'b', 'a'), edge('b', 'value', 'a', 'a'), edge('n', 'value', 'a', 'b'),
       edge('n', 'value', 'two', 'a'), edge('n', 'value', 'two', 'a'), // 3, 4
       edge('text', 'text', 'typed', 'a'), // 5
       edge('n', 'value', 'ported', 'nowhere'), // 6
+      edge('c', 'value', 'd', 'a'), edge('d', 'value', 'c', 'a'), // 7, 8
     ],
   };
   const count = await runs();
@@ -205,15 +207,19 @@ test('every kind of problem of one document, with node, port and path, before an
   refused(answer, 400, 'VALIDATION_ERROR');
   const told = problems(answer);
   const want = [
-    ['a cycle', { path: '$.graph.edges' }, /cycle/],
+    ['a cycle', { node: 'a', path: '$.graph.edges' }, /cycle: "a" → "b" → "a"/],
+    ['another cycle', { node: 'c', path: '$.graph.edges' }, /cycle: "c" → "d" → "c"/],
     ['an unknown op', { node: 'who', path: '$.graph.nodes[2]' }, /unknown node type/],
     ['a missing input', { node: 'lacks', port: 'text' }, /./],
     ['two edges into one single port', { node: 'two', port: 'a', path: '$.graph.edges[4]' }, /one edge only/],
     ['types that do not fit', { node: 'typed', port: 'a', path: '$.graph.edges[5]' }, /takes number/],
     ['an unknown port', { node: 'ported', path: '$.graph.edges[6]' }, /nowhere/],
-    ['too many items', { node: 'items', path: '$.graph.nodes[9].data.inputs.items' }, /10001 items.*10000/],
+    ['too many items', { node: 'items', port: 'items', path: '$.graph.nodes[9].data.inputs.items' }, /10001 items.*10000/],
     ['too many iterations', { node: 'loop' }, /100/],
-    ['nested too deep', {}, /deeper than 8/],
+    ['nested too deep', { node: `deep${'/s'.repeat(8)}` }, /deeper than 8/],
+    ['what is wrong below', { node: `deep${'/s'.repeat(8)}/end` }, /unknown node type/],
+    ['a problem in a graph of too many nodes', { node: 'nodes/odd' }, /unknown node type/],
+    ['a problem in a graph of too many edges', { node: 'edges/odd' }, /unknown node type/],
     ['too many nodes', { path: '$.graph.nodes[12].data.graph.nodes' }, /100000/],
     ['too many edges', { path: '$.graph.nodes[13].data.graph.edges' }, /400000/],
   ];

@@ -1,5 +1,5 @@
 // Copies the built-in catalog and plants a random string of its own in every private field of every capsule: node ids, edge ids, labels, prompts, hint texts of branches that are
-// never taken. One capsule also gets a parameter for administrators, which no built-in has (admin.test.mjs), one a second question to the language model (resume.test.mjs), one a subgraph, a loop and a map. What the capsules do stays the same. Usage: node plant.mjs TO  (writes TO/catalog/… and TO/canaries.json)
+// never taken. One capsule also gets a parameter for administrators, which no built-in has (admin.test.mjs), one a second question to the language model (resume.test.mjs), one a subgraph, a loop and a map. What the capsules do stays the same. Usage: node plant.mjs TO  (writes TO/catalog/…, TO/next/catalog/… and TO/canaries.json)
 import crypto from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
@@ -94,4 +94,14 @@ for (const id of fs.readdirSync(path.join(to, 'catalog/auteur'))) {
   plant(graph, id);
   fs.writeFileSync(file, JSON.stringify(graph));
 }
+// The catalog of a later program: one capsule in a newer version that comes to something else (tests/crash/versions.test.mjs).
+const newer = path.join(to, 'next/catalog/auteur/hong-sangsoo');
+fs.cpSync(path.join(to, 'catalog'), path.join(to, 'next/catalog'), { recursive: true });
+const change = (file, how) => {
+  const value = JSON.parse(fs.readFileSync(path.join(newer, file), 'utf8'));
+  how(value);
+  fs.writeFileSync(path.join(newer, file), JSON.stringify(value));
+};
+change('spec.json', (spec) => { spec.version = '1.1.0'; });
+change('private.json', (graph) => { graph.nodes.find((n) => n.type === 'style.compose').data.inputs.beat_sync = 0.9; });
 fs.writeFileSync(path.join(to, 'canaries.json'), JSON.stringify(planted, null, 1));

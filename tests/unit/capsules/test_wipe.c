@@ -1,4 +1,5 @@
 /* Of a private graph nothing stays behind in freed memory: neither of opening it, nor of planning it, nor of giving it back. */
+#include "graph/control/control.h"
 #include "tests/unit/base/freed.h"
 #include "tests/unit/capsules/sealed.h"
 
@@ -37,10 +38,47 @@ static void what_is_evicted_is_wiped(void **state)
                  freed_seen - planned);
 }
 
+static const struct tl_op *find_op(void *arg, const char *name)
+{
+    size_t n;
+    const struct tl_op *const *control = tl_control_ops(&n), *op = tl_cap_find_op(arg, name);
+    for (size_t i = 0; i < n && !op; i++)
+        op = strcmp(control[i]->name, name) == 0 ? control[i] : NULL;
+    return op;
+}
+
+/* Bodies are documents and plans of their own. */
+static void bodies_are_wiped(void **state)
+{
+    static const char text[] =
+        "{\"nodes\":[{\"id\":\"l\",\"type\":\"loop\",\"data\":{\"params\":{\"until\":\"iteration == 1 or '" MARK
+        "' == '" MARK "'\"},\"ports\":{\"out\":[{\"name\":\"y\",\"type\":\"any\"}]},\"graph\":{\"nodes\":[{\"id\":\"" MARK
+        "\",\"type\":\"subgraph\",\"data\":{\"graph\":{\"nodes\":[{\"id\":\"t\",\"type\":\"pub.text\",\"data\":{\"params\":{\"text\":\"" MARK
+        "\"},\"policy\":{\"on_error\":\"fallback\",\"fallback\":{\"text\":\"" MARK
+        "\"}}}}],\"edges\":[]}}},{\"id\":\"o\",\"type\":\"graph.output\"}],\"edges\":[]}}}],\"edges\":[]}";
+    static const struct tl_graph_env env = {.find_op = find_op, .allow_private = true, .admin = true};
+    TL_AUTO_JSON json_t *j = NULL;
+    struct tl_plan *plan = NULL;
+    struct tl_diag diag = {0};
+    (void)state;
+    if (!freed_works)
+        skip();
+    assert_int_equal(tl_json_parse(text, strlen(text), &j, NULL), 0);
+    atomic_store(&freed_seen, 0);
+    atomic_store(&freed_mark, MARK);
+    int err = tl_plan_json(j, &env, NULL, 0, &plan, &diag);
+    tl_plan_unref(plan);
+    atomic_store(&freed_mark, NULL);
+    if (err)
+        fail_msg("%s", diag.count ? diag.items[0].message : "");
+    assert_int_equal(freed_seen, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_is_evicted_is_wiped, sx_setup, sx_teardown),
+        cmocka_unit_test(bodies_are_wiped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

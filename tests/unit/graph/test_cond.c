@@ -55,7 +55,9 @@ static bool holds(const char *text)
     const struct tl_cond *c;
     if (tl_cond_parse(text, strlen(text), roots, &arena, &c, &why) < 0)
         fail_msg("%s: %s", text, why.data);
-    bool yes = tl_cond_holds(c, values);
+    bool yes;
+    size_t left = TL_COND_WORK;
+    assert_int_equal(tl_cond_holds(c, values, &left, &yes), 0);
     tl_arena_clear(&arena);
     tl_str_clear(&why);
     return yes;
@@ -238,9 +240,36 @@ static void test_bounds(void **state)
     assert_true(holds(text));
 }
 
+/* However much is held against however much: the work has an end. */
+static void test_work_is_bounded(void **state)
+{
+    (void)state;
+    static const struct tl_port many_roots[] = {{"a", TL_T_JSON, 0, NULL}, {"b", TL_T_JSON, 0, NULL}, {NULL, 0, 0, NULL}};
+    struct tl_arena arena = {0};
+    struct tl_str why = {0};
+    TL_AUTO_JSON json_t *a = json_array();
+    TL_AUTO_JSON json_t *b = json_array();
+    for (int i = 0; i < TL_COND_WORK; i++) {
+        json_array_append_new(a, json_integer(i));
+        json_array_append_new(b, json_integer(i));
+    }
+    const struct tl_value large[] = {{.type = TL_T_JSON, .json = a}, {.type = TL_T_JSON, .json = b}};
+    const struct tl_cond *c;
+    bool yes;
+    size_t left = TL_COND_WORK;
+    assert_int_equal(tl_cond_parse("a == b", 6, many_roots, &arena, &c, &why), 0);
+    assert_int_equal(tl_cond_holds(c, large, &left, &yes), TL_ELIMIT);
+    left = TL_COND_WORK;
+    assert_int_equal(tl_cond_parse("a == a and len(b) > 5", 21, many_roots, &arena, &c, &why), 0);
+    assert_int_equal(tl_cond_holds(c, large, &left, &yes), 0); /* itself is not looked through */
+    assert_true(yes);
+    tl_arena_clear(&arena);
+    tl_str_clear(&why);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_work_is_bounded), 
         cmocka_unit_test_setup_teardown(test_holds, set_up, tear_down),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_types),

@@ -698,6 +698,27 @@ static void test_sealed(void **state)
     assert_null(strstr(text, "n/"));
 }
 
+/* What failed in there is told by its place and code alone: an error may be connected to what comes out. */
+static void test_sealed_errors(void **state)
+{
+    (void)state;
+    static const char graph[] = G(
+        N("n", "nest",
+          "\"body\":" G(
+              IN("i") "," N("m", "map",
+                            "\"params\":{\"on_item_error\":\"continue\"},\"inputs\":{\"items\":[1,2]},\"ports\":{\"in\":[{\"name\":"
+                            "\"item\",\"type\":\"number\"}]},\"graph\":" G(N("f", "fail", ""), "")) ","
+              N("l", "loop",
+                "\"params\":{\"max_iter\":2,\"on_max\":\"accept\",\"until\":\"len(e) == 2 and e[1].index == 1 and e[1].code == "
+                "'MEDIA_INVALID' and e[1].node == null and e[1].message == null\"},\"ports\":{\"in\":[{\"name\":\"e\",\"type\":"
+                "\"json\"}],\"out\":[{\"name\":\"e\",\"type\":\"json\"}]},\"graph\":" G(IN("i") "," OUT("o"),
+                                                                                       E("i", "e", "o", "e"))) ","
+              OUT("o"), E("m", "errors", "l", "e") "," E("l", "iterations", "o", "y"))),
+        "");
+    struct tl_id id = run(graph);
+    assert_output(&id, "n", "y", "1");
+}
+
 static void test_cancel(void **state)
 {
     (void)state;
@@ -779,6 +800,7 @@ int main(void)
         T(impure_body),
         T(branch_out_of_group),
         T(sealed),
+        T(sealed_errors),
         T(usage),
         T(cancel),
         T(goes_on),

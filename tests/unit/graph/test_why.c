@@ -1,8 +1,11 @@
 /* Why a node ran or did not: what differed, from which run, and what may be told to whom. */
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/str.h"
 #include "graph/op_ctx.h"
+#include "graph/retain.h"
 #include "graph/why.h"
 #include "tests/unit/graph/fixture.h"
 
@@ -169,7 +172,7 @@ static void test_revision(void **state)
                            "because the revision of the op \"add\" and the value given for \"b\" differ from run"));
 }
 
-/* What only an administrator sees is told to nobody else. */
+/* What only an administrator sees does not exist for anybody else. */
 static const struct tl_graph_env admin_env = {.find_op = fx_find_op, .admin = true};
 
 static int replan_as_admin(void *arg, const char *org, const char *kind, json_t *doc, struct tl_plan **ret,
@@ -204,10 +207,11 @@ static void test_admin_parameters(void **state)
     fx_restart();
     struct tl_id before = run_as_admin("\"secret\":false"), now = run_as_admin("\"secret\":true");
     TL_AUTO_JSON json_t *j = why(&now, "a"), *k = why_as(&now, "a", true);
-    assert_reason(j, true, "changed", &before);
-    TL_AUTO_FREE char *all = tl_json_text(j), *hidden = change(j), *told = change(k);
+    assert_reason(j, true, "not_kept", &before); /* as if it did not exist */
+    assert_int_equal(json_array_size(json_object_get(j, "changes")), 0);
+    assert_reason(k, true, "changed", &before);
+    TL_AUTO_FREE char *all = tl_json_text(j), *told = change(k);
     assert_null(strstr(all, "secret"));
-    assert_string_equal(hidden, "{\"kind\":\"hidden\"}");
     assert_string_equal(told, "{\"from\":false,\"kind\":\"parameter\",\"name\":\"secret\",\"to\":true}");
 }
 
@@ -343,13 +347,84 @@ static void test_resumed(void **state)
     assert_reason(s, false, "resumed", NULL);
 }
 
+/* ---- what the journal says ---- */
+
+static void prune(size_t want)
+{
+    struct tl_id after = {0};
+    size_t n;
+    bool more;
+    assert_int_equal(tl_retain_prune(fx.db, tl_now_ms() + fx.ahead_ms + 60000, &after, &n, &more), 0);
+    assert_int_equal(n, want);
+}
+
+/* Outputs that retention has removed are not known, which is not the same as absent. */
+static void test_after_retention(void **state)
+{
+    (void)state;
+    struct tl_id first = run_sum(TWO, 3, 1, "b");
+    prune(1);
+    struct tl_id literal = run_sum(TWO, 3, 7, "b");
+    assert_change(&literal, "t", &first, "{\"from\":1,\"kind\":\"literal\",\"name\":\"b\",\"to\":7}");
+    TL_AUTO_JSON json_t *t = why(&literal, "t"), *s = why(&literal, "s");
+    assert_non_null(strstr(tl_json_str(t, "sentence"), " What arrived in that run is no longer known."));
+    assert_reason(s, false, "cached", &first); /* its own journal says what arrived */
+    prune(1);
+    TL_AUTO_JSON json_t *cached = why(&literal, "s"), *again = why(&literal, "t");
+    assert_reason(cached, false, "cached", NULL);
+    assert_null(json_object_get(cached, "compared_with"));
+    assert_non_null(strstr(tl_json_str(again, "sentence"), " What arrived in both is no longer known."));
+    struct tl_id value = run_sum(TWO, 4, 7, "b");
+    TL_AUTO_JSON json_t *j = why(&value, "s"), *b = why(&value, "b");
+    assert_reason(j, true, "unknown", &literal);
+    assert_int_equal(json_array_size(json_object_get(j, "changes")), 0);
+    assert_non_null(strstr(tl_json_str(j, "sentence"), "what arrived in that run is no longer known"));
+    assert_reason(b, true, "changed", &literal); /* nothing arrives at it */
+    assert_null(strstr(tl_json_str(b, "sentence"), "no longer known"));
+    prune(1);
+    TL_AUTO_JSON json_t *failed = why(&value, "t");
+    assert_reason(failed, true, "unknown", &literal);
+}
+
+/* Ids and values that look like what is searched for; more producers than are searched for by name. */
+static void test_many_and_quoted(void **state)
+{
+    (void)state;
+    enum { N = 20 };
+    struct tl_id ids[3];
+    for (int r = 0; r < 3; r++) {
+        struct tl_str s = {0};
+        tl_str_puts(&s, "{\"nodes\":[{\"id\":\"u\",\"type\":\"upstream\",\"data\":{\"inputs\":{\"in\":"
+                        "\"{\\\"id\\\":\\\"t\\\",\\\"status\\\":\\\"failed\\\"}\"}}},"
+                        "{\"id\":\"say \\\"t\\\"\",\"type\":\"add\",\"data\":{\"inputs\":{\"a\":1,\"b\":1}}},"
+                        "{\"id\":\"t\",\"type\":\"total\"}");
+        for (int i = 0; i < N; i++)
+            tl_str_printf(&s, ",{\"id\":\"n%d\",\"type\":\"number\",\"data\":{\"params\":{\"value\":%d}}}", i,
+                          i == 11 ? 100 + r : i);
+        tl_str_puts(&s, "],\"edges\":[{\"source\":\"say \\\"t\\\"\",\"sourceHandle\":\"sum\",\"target\":\"t\","
+                        "\"targetHandle\":\"all\"}");
+        for (int i = 0; i < N; i++)
+            tl_str_printf(
+                &s, ",{\"source\":\"n%d\",\"sourceHandle\":\"value\",\"target\":\"t\",\"targetHandle\":\"all\"}", i);
+        tl_str_puts(&s, "]}");
+        assert_int_equal(s.err, 0);
+        ids[r] = run(s.data);
+        tl_str_clear(&s);
+    }
+    assert_change(&ids[1], "t", &ids[0], "{\"from\":100,\"kind\":\"input\",\"name\":\"all\",\"to\":101}");
+    assert_change(&ids[2], "t", &ids[1], "{\"from\":101,\"kind\":\"input\",\"name\":\"all\",\"to\":102}");
+    TL_AUTO_JSON json_t *q = why(&ids[1], "say \"t\""), *u = why(&ids[2], "u");
+    assert_reason(q, false, "cached", &ids[0]);
+    assert_reason(u, false, "cached", &ids[0]);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, open_all, close_all)
     const struct CMUnitTest tests[] = {
         T(test_what_changed), T(test_revision),          T(test_admin_parameters), T(test_long_values_are_shortened),
         T(test_ancestors),    T(test_failed_and_behind), T(test_cancelled),        T(test_not_kept),
-        T(test_resumed),
+        T(test_resumed),      T(test_after_retention),   T(test_many_and_quoted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -416,7 +416,7 @@ static void a_record_that_was_cut_is_read_anew(void **state)
         assert_int_equal(strstr(got.data, "\"pruned_before\":4") != NULL, i >= 2);
         tl_str_clear(&got);
     }
-    assert_int_equal(cut, 1);
+    assert_true(cut > 0);
 }
 
 /* Lists and large journals are read on the pool: while it is busy they wait, and nobody else does. */
