@@ -7,8 +7,8 @@
 #include "store/text.h"
 
 enum {
-    TL_PLANS_MAX_NODES = 300000
-}; /* of all plans that are kept; a document counts by its length too, for what its nodes hold themselves */
+    TL_PLANS_MAX_NODES = 400000
+}; /* of all plans that are kept, so that two of the largest documents have room; a document counts by its length too, for what its nodes hold themselves */
 
 struct tl_plans;
 /* db: where what plans depend on besides their documents is; borrowed. NULL: nothing that depends on more is kept. */

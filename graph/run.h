@@ -64,8 +64,8 @@ int64_t tl_exec_next_due(struct tl_exec *exec);
 int tl_exec_post(struct tl_exec *exec, void (*fn)(void *arg), void *arg);
 /* The same for what may read much: such functions wait for one another, and nobody waits for them. */
 int tl_exec_post_long(struct tl_exec *exec, void (*fn)(void *arg), void *arg);
-/* Takes up all runs that had not ended. Returns how many, or an error; *ret_failed says how many stay as they are, for what the store has of them does
- * not serve. */
+/* Takes up all runs that had not ended. Returns how many, or an error; *ret_failed says how many could not be: they are ended as failed, or, where memory or the disk
+ * are wanting, left for the next start. */
 int tl_exec_resume(struct tl_exec *exec, int *ret_failed);
 
 /* What the executor did since it was made, and what is at work now; any thread. Nodes of sealed graphs count like all others. */

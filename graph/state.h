@@ -264,6 +264,9 @@ static inline bool tl_run_stops(const struct tl_run *run)
     return run->stopping;
 }
 
+/* start.c */
+int tl_run_make(struct tl_exec *exec, const struct tl_run_req *req, const struct tl_id *id, bool fresh, struct tl_run **ret);
+
 /* attempt.c */
 /* The value an input port receives; TL_ENOTFOUND where a required one has none, TL_EINVAL where it is of another type. */
 int tl_op_receive(struct tl_run *run, const struct tl_plan_port *port, struct tl_value *ret);

@@ -174,7 +174,9 @@ static const char *say_cached(struct why *w, char *compared)
     struct tl_id maker;
     bool known = find_maker(w, &maker) == 0, pure = w->now.plan->nodes[w->node].op->flags & TL_OP_PURE;
     if (!pure || (known && tl_id_equal(&maker, &w->now.id))) {
-        tl_str_printf(&w->sentence, "\"%s\" was not run again: this run had finished it before it was interrupted.",
+        tl_str_printf(&w->sentence,
+                      "\"%s\" was not run: this run had its result already, of an equal node or from before it was "
+                      "interrupted.",
                       w->step);
         return "resumed";
     }

@@ -131,8 +131,11 @@ static int make_ports(const struct tl_shape_req *req, struct map_def *def, struc
 static void count_items(const struct tl_shape_req *req)
 {
     size_t n = json_array_size(json_object_get(json_object_get(req->data, "inputs"), "items"));
+    struct tl_str at = {0};
+    tl_str_printf(&at, "%s.inputs.items", req->path);
     if (n > TL_MAP_ITEMS_MAX)
-        tl_body_problem(req, "inputs.items", "%zu items are more than the limit of %d", n, TL_MAP_ITEMS_MAX);
+        tl_diag_add(req->diag, req->node, "items", at.data, "%zu items are more than the limit of %d", n, TL_MAP_ITEMS_MAX);
+    tl_str_clear(&at);
 }
 
 static int shape(const struct tl_shape_req *req, struct tl_shape *ret)
@@ -185,9 +188,10 @@ static bool item_failed(struct map *m, size_t index, int err, const char *node, 
     bool goes_on = m->goes_on && err != TL_ECANCELLED && (node || message);
     message = message ? message : tl_err_text(err);
     if (goes_on) {
-        json_t *e =
-            json_pack("{s:I,s:s,s:s}", "index", (json_int_t)index, "code", tl_err_code(err), "message", message);
-        if (e && node)
+        /* What is sealed does not tell more, for this may be connected to what comes out. */
+        bool open = tl_op_open(m->ctx);
+        json_t *e = json_pack("{s:I,s:s,s:s*}", "index", (json_int_t)index, "code", tl_err_code(err), "message", open ? message : NULL);
+        if (e && open && node)
             json_object_set_new(e, "node", json_string(node));
         if (add_error(m, e) == 0)
             return false;

@@ -176,6 +176,28 @@ async function graphDoors(id, index) {
   for (const node of ['c', 'yes', 'no']) await ask('GET', url(gated, `nodes/${node}/why`));
   return gated;
 }
+
+test('a budget that a capsule exceeds', { timeout: 60_000 }, async () => {
+  const begun = await ask('POST', '/api/v1/runs', { graph: withCapsule(capsules[0]), budget: { tokens: 1 } }); // before there is a history by which it would be refused
+  assert.equal(begun.status, 202, begun.text);
+  const last = await follow(`/api/v1/runs/${begun.body.run_id}/stream`);
+  assert.equal(last.payload.error?.code, 'BUDGET_EXCEEDED', JSON.stringify(last));
+  await ask('GET', `/api/v1/runs/${begun.body.run_id}`);
+  await ask('GET', `/api/v1/runs/${begun.body.run_id}/nodes/c/why`);
+});
+
+test('figures count a capsule as one node, whatever is inside', { timeout: 120_000 }, async () => {
+  const names = /^(talos_nodes_total\{.*\}|talos_result_(?:hits|misses)_total|talos_(?:retries|lost_workers)_total) (\d+)$/gm;
+  const figures = async () => Object.fromEntries([...(await ask('GET', '/metrics')).text.matchAll(names)].map(([, name, n]) => [name, Number(n)]));
+  for (const id of capsules) {
+    const before = await figures();
+    const done = await ask('POST', '/api/v1/capsules/run', call(id, { inputs: { ...call(id).inputs, duration_sec: 33 } }));
+    assert.equal(done.body.status, 'done', done.text);
+    const more = Object.entries(await figures()).map(([name, n]) => [name, n - before[name]]).filter(([, n]) => n);
+    assert.deepEqual(Object.fromEntries(more), { 'talos_nodes_total{end="run"}': 1, talos_result_misses_total: 1 }, id);
+  }
+});
+
 const ends = new Map(); // what kept a capsule from its end → terminal events
 
 test('every door is used', { timeout: 400_000 }, async () => {
@@ -219,24 +241,12 @@ test('every door is used', { timeout: 400_000 }, async () => {
   const answered = [];
   for (const [index, id] of capsules.entries()) answered.push(await graphDoors(id, index));
   const codes = (what) => ends.get(what).map((e) => e.payload.error?.code);
-  assert.ok(codes('budget').includes('BUDGET_EXCEEDED'), JSON.stringify(codes('budget')));
   assert.ok(codes('too late').includes('TIMEOUT'), JSON.stringify(codes('too late')));
   await ask('GET', '/metrics');
   // Graphs that try to look inside.
   const inside = { nodes: [{ id: 'a', type: 'capsule', data: { capsuleId: capsules[0], capsuleVersion: '1.0.0', adapter: true, private: 1, params: { internalGraphRef: 'x' } } },
     { id: 'b', type: 'graph.input' }, { id: 'c', type: 'llm.chat', data: { params: { system: 'x' } } }], edges: [{ id: 'e', source: 'a', sourceHandle: 'facts', target: 'c', targetHandle: 'facts' }] };
   assert.ok((await ask('POST', '/api/v1/canvases/validate', { graph: inside })).text.includes('problems'));
-  // The same journals after retention has cut them.
-  await server.stop();
-  record('log', server.log + server.out);
-  server = await Server.start({ data, binary, env: { ...env, TALOS_RETENTION: '0.0000001' } });
-  for (const run of answered) {
-    const url = `/api/v1/runs/${run}`;
-    while (!(await ask('GET', url)).body.pruned_before) await follow(`${url}/stream`);
-    await follow(`${url}/stream`);
-    await webSocket(run);
-    for (const options of [undefined, admin]) await ask('GET', `${url}/nodes/c/why`, undefined, options);
-  }
   // What was stored is searched while it is in use, as a backup, and after the end.
   const backup = path.join(work, 'backup');
   for (const args of [['capsule', 'list'], ...capsules.map((id) => ['capsule', 'show', id]), ['template', 'list'], ['check', '--deep'], ['backup', backup]]) {
@@ -248,9 +258,23 @@ test('every door is used', { timeout: 400_000 }, async () => {
   record('log', server.log + server.out);
   const own = talos(['run', 'script-only', '--json', '--data', data], { binary });
   record('command line', own.stdout + own.stderr);
-  for (const [door, dir] of [['data directory', data], ['backup', backup], ['temporary files', temporary]])
+  const search = (door, dir) => {
     for (const name of fs.readdirSync(dir, { recursive: true }))
       if (fs.statSync(path.join(dir, name)).isFile()) record(door, Buffer.concat([Buffer.from(`${name}\n`), fs.readFileSync(path.join(dir, name))]));
+  };
+  for (const [door, dir] of [['data directory', data], ['backup', backup], ['temporary files', temporary]]) search(door, dir);
+  // The same journals after retention has cut them.
+  server = await Server.start({ data, binary, env: { ...env, TALOS_RETENTION: '0.0000001' } });
+  for (const run of answered) {
+    const url = `/api/v1/runs/${run}`;
+    while (!(await ask('GET', url)).body.pruned_before) await follow(`${url}/stream`);
+    await follow(`${url}/stream`);
+    await webSocket(run);
+    for (const options of [undefined, admin]) await ask('GET', `${url}/nodes/c/why`, undefined, options);
+  }
+  await server.stop();
+  record('log', server.log + server.out);
+  search('data directory', data);
   record('temporary files', '');
 });
 
@@ -258,6 +282,9 @@ test('the private sides were at work, or this would prove nothing', () => {
   const heard = new Scanner(planted.filter(({ where }) => /: (system|prompt), (start|end)$/.test(where)));
   const prompts = new Set(asked.flatMap((body) => heard.scan(Buffer.from(body))).map((hit) => hit.text));
   assert.ok(prompts.size >= 2 * capsules.length, `only ${prompts.size} canaries reached the model that was configured`);
+  const inGroups = planted.filter(({ where }) => /: node a (subgraph|map), inside: node ask: (system|prompt), /.test(where)).map(({ text }) => text);
+  assert.equal(inGroups.length, 8);
+  for (const text of inGroups) assert.ok(prompts.has(text), 'a model was asked within each group');
   assert.ok(planted.length > 500, `${planted.length} canaries`);
 });
 

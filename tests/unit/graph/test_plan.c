@@ -598,7 +598,7 @@ static void test_all_limits_at_once(void **state)
     assert_int_equal(d.dropped, 0);
     tl_diag_clear(&d);
     /* Far beyond, the limit is all that is told of the list. */
-    TL_AUTO_FREE char *far = large(4 * TL_GRAPH_MAX_NODES + 1, 1);
+    TL_AUTO_FREE char *far = all_wrong(4 * TL_GRAPH_MAX_NODES + 1, 10);
     only_problem(far, "$.nodes", "400001 nodes are more than the limit of 100000");
 }
 

@@ -176,6 +176,33 @@ static void test_goes_on_after_a_crash(void **state)
     assert_int_equal(failed0, 0);
 }
 
+static int spoil_doc(struct tl_txn *txn, void *arg)
+{
+    const struct tl_id *id = arg;
+    return tl_txn_put(txn, TL_TBL_RUN_DOC, id->b, TL_ID_LEN, "no JSON", 7);
+}
+
+/* What cannot be gone on with does not stay "running" for ever. */
+static void test_a_broken_run_ends(void **state)
+{
+    (void)state;
+    struct tl_id id = fx_start(HOLD_GRAPH);
+    fx_wait_held();
+    fx_crash();
+    fx_restart();
+    assert_int_equal(tl_db_update(fx.db, spoil_doc, &id), 0);
+    int failed;
+    assert_int_equal(tl_exec_resume(fx.exec, &failed), 0);
+    assert_int_equal(failed, 1);
+    TL_AUTO_JSON json_t *events = fx_events(&id);
+    TL_AUTO_JSON json_t *record = fx_record(&id);
+    assert_string_equal(type_of(events, json_array_size(events) - 1), "run.failed");
+    assert_string_equal(tl_json_str(record, "status"), "failed");
+    assert_non_null(tl_json_str(json_object_get(json_object_get(record, "result"), "error"), "code"));
+    assert_int_equal(tl_exec_resume(fx.exec, &failed), 0);
+    assert_int_equal(failed, 0); /* once */
+}
+
 static void test_impure_is_run_by_each_run(void **state)
 {
     (void)state;
@@ -326,6 +353,7 @@ int main(void)
         T(test_cancel),
         T(test_late_type),
         T(test_goes_on_after_a_crash),
+        T(test_a_broken_run_ends),
         T(test_impure_is_run_by_each_run),
         T(test_nested),
         T(test_nested_cancel),
