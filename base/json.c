@@ -368,3 +368,33 @@ int tl_json_to_floats(const json_t *j, double **ret, size_t *ret_n)
     *ret_n = n;
     return 0;
 }
+
+/* Counts down what is left; false where it is not enough. */
+static bool weigh(const json_t *j, size_t *left, unsigned levels)
+{
+    enum { NUMBER = 8, MARKS = 2 };
+    size_t own = json_is_string(j) ? json_string_length(j) + MARKS : json_is_number(j) ? NUMBER : MARKS, i;
+    const char *key;
+    json_t *v;
+    if (own > *left || ((json_is_array(j) || json_is_object(j)) && levels == 0))
+        return false;
+    *left -= own;
+    json_array_foreach((json_t *)(uintptr_t)j, i, v) {
+        if (!weigh(v, left, levels - 1))
+            return false;
+    }
+    json_object_foreach((json_t *)(uintptr_t)j, key, v) {
+        size_t named = strlen(key) + MARKS;
+        if (named > *left)
+            return false;
+        *left -= named;
+        if (!weigh(v, left, levels - 1))
+            return false;
+    }
+    return true;
+}
+
+bool tl_json_within(const json_t *j, size_t bytes, unsigned levels)
+{
+    return weigh(j, &bytes, levels);
+}

@@ -51,6 +51,10 @@ void tl_json_add_text(struct tl_str *s, const char *text, size_t len);
 void tl_json_add_number(struct tl_str *s, double v);
 void tl_json_add(struct tl_str *s, const json_t *j);
 
+/* Whether j would take at most so many bytes as text (about: numbers count as 8) and so many levels; looks at no more than that. Parts that are shared count each
+ * time, as they would be written. */
+bool tl_json_within(const json_t *j, size_t bytes, unsigned levels);
+
 /* Lookups that answer NULL, or the given default, where the key is absent or of another type. Borrowed. */
 const char *tl_json_str(const json_t *obj, const char *key);
 double tl_json_num(const json_t *obj, const char *key, double otherwise);

@@ -190,6 +190,12 @@ int tl_op_output(struct tl_op_ctx *ctx, const char *port, struct tl_value value)
             continue;
         if (def->type != TL_T_ANY && def->type != value.type)
             break;
+        bool large = value.type != TL_T_NUMBER && value.type != TL_T_BOOLEAN && !tl_json_within(value.json, TL_VALUE_BYTES, TL_VALUE_LEVELS);
+        if (large) {
+            tl_value_clear(&value);
+            return tl_op_fail(ctx, TL_ELIMIT, "the output \"%s\" is larger than %d MiB, or has more than %d levels", port, TL_VALUE_BYTES >> 20,
+                              TL_VALUE_LEVELS);
+        }
         tl_value_clear(&ctx->outputs[i]);
         ctx->outputs[i] = value;
         return 0;

@@ -9,6 +9,8 @@
 #include <jansson.h>
 #include <stdint.h>
 
+enum { TL_VALUE_BYTES = 16 << 20, TL_VALUE_LEVELS = 48 }; /* of what a node puts out, as JSON text */
+
 struct tl_value {
     enum tl_type type; /* TL_T_ANY: no value */
     union {

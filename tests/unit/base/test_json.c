@@ -236,9 +236,25 @@ static void number_text(void **state)
     }
 }
 
+/* What shares its parts counts as it would be written, and is not looked through to the end. */
+static void test_within(void **state)
+{
+    (void)state;
+    json_t *j = json_pack("[s]", "0123456789");
+    for (int k = 0; k < 40; k++)
+        j = json_pack("[O,o]", j, j); /* twice the text each time: 2^40 of them */
+    assert_false(tl_json_within(j, 1 << 20, 64));
+    assert_false(tl_json_within(j, SIZE_MAX, 40));
+    json_decref(j);
+    TL_AUTO_JSON json_t *small = json_pack("{s:[i,i],s:s}", "a", 1, 2, "b", "text");
+    assert_true(tl_json_within(small, 100, 2));
+    assert_false(tl_json_within(small, 100, 1));
+    assert_false(tl_json_within(small, 20, 2));
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_within), 
         cmocka_unit_test(accepts),        cmocka_unit_test(refuses), cmocka_unit_test(depth_costs_nothing), cmocka_unit_test(says_where),
         cmocka_unit_test(canonical_form), cmocka_unit_test(lookups), cmocka_unit_test(unknown_fields),      cmocka_unit_test(from_a_file),
         cmocka_unit_test(number_text),
