@@ -8,7 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BUCKETS = 1024, NODE_BYTES = 256 /* of text that count as a node */ };
+enum {
+    BUCKETS = 1024,
+    NODE_BYTES = 256 /* of text that count as a node */,
+    PLAN_NODES = 64, /* what a plan within another takes beside its nodes, as so many of them */
+};
 
 struct kept {
     struct kept *next;           /* in its bucket */
@@ -144,7 +148,9 @@ struct tl_plan *tl_plans_find(struct tl_plans *plans, const struct tl_plan_ask *
 void tl_plans_keep(struct tl_plans *plans, const struct tl_plan_ask *ask, uint64_t state, size_t text_len,
                    struct tl_plan *plan)
 {
-    size_t weight = plan->nnodes + text_len / NODE_BYTES + 1;
+    size_t weight = plan->ntotal + text_len / NODE_BYTES + 1;
+    for (uint32_t i = 0; i < plan->nnodes; i++)
+        weight += plan->nodes[i].shape && plan->nodes[i].shape->inner_nodes ? PLAN_NODES : 0;
     bool around = looks_outside(plan);
     if (!plans || weight > TL_PLANS_MAX_NODES || (around && !plans->db))
         return;

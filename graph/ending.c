@@ -12,7 +12,8 @@ static void end_nested(struct tl_run *run)
 {
     struct tl_op_ctx *parent = run->parent;
     const struct tl_plan *plan = run->plan;
-    struct tl_nested_result result = {.err = run->err, .node = run->err_node, .message = run->err_message, .usage = run->usage};
+    struct tl_nested_result result = {
+        .err = run->err, .node = run->err_node, .message = run->err_message, .usage = run->usage};
     uint32_t n = plan->output_node == NONE ? 0 : plan->nodes[plan->output_node].nin;
     struct tl_value *outputs = tl_calloc(n, sizeof(*outputs));
     if (!outputs)
@@ -36,8 +37,9 @@ static void end_nested(struct tl_run *run)
 static void fill_failure(const struct tl_run *run, struct tl_str *payload)
 {
     TL_AUTO_JSON json_t *details = run->err_node ? json_pack("{s:s}", "node", run->err_node) : json_object();
-    TL_AUTO_JSON json_t *error = json_pack("{s:{s:s,s:s,s:O}}", "error", "code", tl_err_code(run->err), "message",
-                                           run->err_message ? run->err_message : tl_err_text(run->err), "details", details);
+    TL_AUTO_JSON json_t *error =
+        json_pack("{s:{s:s,s:s,s:O}}", "error", "code", tl_err_code(run->err), "message",
+                  run->err_message ? run->err_message : tl_err_text(run->err), "details", details);
     tl_json_add(payload, error);
 }
 

@@ -13,7 +13,8 @@ char *tl_journal_event_text(const struct tl_run *run, uint64_t seq, const char *
     char ts[TL_TIME_TEXT];
     struct tl_str s = {0};
     tl_time_text(tl_exec_wall_ms(run->exec), ts);
-    tl_str_printf(&s, "{\"event_id\":\"%s:%llu\",\"run_id\":\"%s\",\"type\":\"%s\",\"seq\":%llu,\"ts\":\"%s\",\"payload\":",
+    tl_str_printf(&s,
+                  "{\"event_id\":\"%s:%llu\",\"run_id\":\"%s\",\"type\":\"%s\",\"seq\":%llu,\"ts\":\"%s\",\"payload\":",
                   run->id_text, (unsigned long long)seq, run->id_text, type, (unsigned long long)seq, ts);
     tl_str_add(&s, payload, payload_len);
     tl_str_puts(&s, "}");
@@ -125,10 +126,10 @@ char *tl_journal_record(const struct tl_run *run, const struct tl_record_facts *
     char created[TL_TIME_TEXT], now[TL_TIME_TEXT], started[TL_TIME_TEXT];
     tl_time_text(run->created_ms, created);
     tl_time_text(tl_exec_wall_ms(run->exec), now);
-    TL_AUTO_JSON json_t *r =
-        json_pack("{s:s,s:s,s:s,s:s,s:s,s:f,s:s,s:s,s:I,s:s,s:i}", "id", run->id_text, "org", run->org, "sub", run->sub,
-                  "kind", run->kind, "status", f->status, "progress", f->progress, "created_at", created, "updated_at", now,
-                  "last_seq", (json_int_t)f->seq, "graph_hash", run->plan->hash, "node_count", (int)run->plan->nwanted);
+    TL_AUTO_JSON json_t *r = json_pack(
+        "{s:s,s:s,s:s,s:s,s:s,s:f,s:s,s:s,s:I,s:s,s:i}", "id", run->id_text, "org", run->org, "sub", run->sub, "kind",
+        run->kind, "status", f->status, "progress", f->progress, "created_at", created, "updated_at", now, "last_seq",
+        (json_int_t)f->seq, "graph_hash", run->plan->hash, "node_count", (int)run->plan->nwanted);
     if (!r)
         return NULL;
     if (run->started_ms) {

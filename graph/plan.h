@@ -59,6 +59,7 @@ struct tl_plan {
     struct tl_arena arena;
     const struct tl_plan_node *nodes;
     uint32_t nnodes, nwanted;
+    uint32_t ntotal;       /* nodes, with those of the graphs that they hold */
     uint32_t nouts;        /* outputs of all nodes */
     const uint32_t *order; /* the wanted nodes, topologically */
     const struct tl_plan_source *sources;

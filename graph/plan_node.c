@@ -380,7 +380,7 @@ static int read_data(struct tl_maker *m, uint32_t i, const struct tl_kind *kind,
 
 int tl_maker_data(struct tl_maker *m)
 {
-    size_t nparams = 0;
+    size_t nparams = 0, total = m->plan->nnodes;
     uint32_t nouts = 0;
     int err = 0;
     for (uint32_t i = 0; i < m->plan->nnodes; i++) {
@@ -402,10 +402,14 @@ int tl_maker_data(struct tl_maker *m)
         n->nparams = k->nparams;
         nparams += k->nparams;
         nouts += k->nout;
+        total += k->shape->inner_nodes;
         if (!err)
             err = read_data(m, i, k, m->params + nparams - k->nparams);
     }
     m->plan->nouts = nouts;
+    m->plan->ntotal = (uint32_t)(total < UINT32_MAX ? total : UINT32_MAX);
+    if (total > TL_GRAPH_MAX_NODES && m->plan->nnodes <= TL_GRAPH_MAX_NODES)
+        tl_diag_add(m->diag, NULL, NULL, "$.nodes", "%zu nodes, with those of the graphs within, are more than the limit of %d", total, TL_GRAPH_MAX_NODES);
     return err;
 }
 

@@ -58,9 +58,10 @@ static int note_reported(void *arg, uint64_t seq, const char *json, size_t len)
 /* The facts that the record holds beyond the executor's own fields. */
 static json_t *meta_of(const json_t *record)
 {
-    static const char *const own[] = {"id",       "org",        "sub",        "kind",       "status",
-                                      "progress", "created_at", "started_at", "updated_at", "ended_at",
-                                      "last_seq", "graph_hash", "node_count", "result", "waiting_for", "waiting_count", "priority", "budget_tokens", "budget_cost_usd", NULL};
+    static const char *const own[] = {
+        "id",          "org",           "sub",      "kind",          "status",          "progress",   "created_at",
+        "started_at",  "updated_at",    "ended_at", "last_seq",      "graph_hash",      "node_count", "result",
+        "waiting_for", "waiting_count", "priority", "budget_tokens", "budget_cost_usd", NULL};
     json_t *meta = json_copy((json_t *)(uintptr_t)record);
     for (size_t i = 0; meta && own[i]; i++)
         json_object_del(meta, own[i]);
@@ -156,9 +157,10 @@ static int put_failed(struct tl_txn *txn, const struct broken *b, json_t *record
     tl_id_text(&b->id, run);
     snprintf(id, sizeof(id), "%s:%llu", run, (unsigned long long)e.seq);
     tl_time_text(b->now_ms, ts);
-    TL_AUTO_JSON json_t *event = json_pack(
-        "{s:s,s:s,s:s,s:I,s:s,s:{s:{s:s,s:s,s:{}}}}", "event_id", id, "run_id", run, "type", "run.failed", "seq", (json_int_t)e.seq, "ts", ts,
-        "payload", "error", "code", tl_err_code(b->err), "message", "what is stored of the run does not serve to go on with it", "details");
+    TL_AUTO_JSON json_t *event =
+        json_pack("{s:s,s:s,s:s,s:I,s:s,s:{s:{s:s,s:s,s:{}}}}", "event_id", id, "run_id", run, "type", "run.failed",
+                  "seq", (json_int_t)e.seq, "ts", ts, "payload", "error", "code", tl_err_code(b->err), "message",
+                  "what is stored of the run does not serve to go on with it", "details");
     json_object_set_new(record, "status", json_string("failed"));
     json_object_set_new(record, "ended_at", json_string(ts));
     json_object_set_new(record, "updated_at", json_string(ts));
@@ -198,7 +200,8 @@ int tl_exec_resume(struct tl_exec *exec, int *ret_failed)
         *ret_failed += bad != 0;
         struct broken b = {.id = ids.id[i], .err = bad, .now_ms = tl_exec_wall_ms(exec)};
         if (bad == TL_ECORRUPT || bad == TL_EINVAL || bad == TL_ENOTFOUND)
-            tl_db_update(exec->conf.db, end_in_store, &b); /* for want of memory or of a disk it stays, for the next start */
+            tl_db_update(exec->conf.db, end_in_store,
+                         &b); /* for want of memory or of a disk it stays, for the next start */
     }
     free(ids.id);
     return err ? err : count;

@@ -13,7 +13,7 @@ enum { LOOK_MAX = 2000 /* records in one piece */ };
 /* One run to be pruned: what its journal becomes. */
 struct cut {
     struct tl_id id;
-    uint64_t last;       /* seq of its terminal event */
+    uint64_t last;        /* seq of its terminal event */
     char *reset, *record; /* the event for last - 1, and the new record */
 };
 
@@ -82,7 +82,8 @@ static int look_at(void *arg, struct tl_bytes key, struct tl_bytes value)
 static int find_due(struct tl_txn *txn, void *arg)
 {
     struct piece *p = arg;
-    return tl_txn_scan(txn, &(struct tl_scan){.table = TL_TBL_RUN, .from = p->after.b, .from_len = TL_ID_LEN}, look_at, p);
+    return tl_txn_scan(txn, &(struct tl_scan){.table = TL_TBL_RUN, .from = p->after.b, .from_len = TL_ID_LEN}, look_at,
+                       p);
 }
 
 static json_t *count_nodes(const json_t *nodes)
@@ -100,8 +101,8 @@ static json_t *count_nodes(const json_t *nodes)
 static json_t *reset_payload(const json_t *run)
 {
     json_t *nodes = json_object_get(run, "nodes");
-    json_t *payload = json_pack("{s:s,s:s,s:f}", "reason", "retention", "status", tl_json_str(run, "status"), "progress",
-                                tl_json_num(run, "progress", 0));
+    json_t *payload = json_pack("{s:s,s:s,s:f}", "reason", "retention", "status", tl_json_str(run, "status"),
+                                "progress", tl_json_num(run, "progress", 0));
     if (json_dumpb(nodes, NULL, 0, JSON_COMPACT) <= TL_RETAIN_NODES_BYTES)
         json_object_set(payload, "nodes", nodes);
     else

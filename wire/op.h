@@ -80,6 +80,7 @@ struct tl_shape {
     const char *params_path;      /* where in data the parameters stand; NULL means "params" */
     void *priv;                   /* whatever the op wants to find again at run time; borrowed from the arena */
     uint32_t max_upstream;        /* most edges into the node in all; 0 means no limit */
+    uint32_t inner_nodes;         /* of the graph that the node holds, and of those within it */
 };
 
 struct tl_shape_req {

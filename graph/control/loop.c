@@ -92,6 +92,7 @@ static int shape(const struct tl_shape_req *req, struct tl_shape *ret)
     ret->priv = def;
     ret->ports = tl_body_join(req, own_ports, def->body.in, def->body.out);
     ret->identity = tl_body_identity(req, &def->body, pins);
+    ret->inner_nodes = def->body.plan ? def->body.plan->ntotal : 0;
     return ret->ports && ret->identity ? 0 : TL_ENOMEM;
 }
 

@@ -155,6 +155,7 @@ static int shape(const struct tl_shape_req *req, struct tl_shape *ret)
         return err;
     ret->priv = def;
     ret->identity = tl_body_identity(req, &def->body, pins);
+    ret->inner_nodes = def->body.plan ? def->body.plan->ntotal : 0;
     return ret->identity ? 0 : TL_ENOMEM;
 }
 

@@ -16,6 +16,7 @@ static int shape(const struct tl_shape_req *req, struct tl_shape *ret)
     ret->priv = body;
     ret->ports = tl_body_join(req, NULL, body->in, body->out);
     ret->identity = tl_body_identity(req, body, pins);
+    ret->inner_nodes = body->plan ? body->plan->ntotal : 0;
     return ret->ports && ret->identity ? 0 : TL_ENOMEM;
 }
 

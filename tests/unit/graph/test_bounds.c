@@ -40,7 +40,8 @@ static int start(const char *org, int n, struct tl_id *ret)
         char id[16];
         snprintf(id, sizeof(id), "n%d", i);
         json_array_append_new(nodes, json_pack("{s:s,s:s}", "id", id, "type", "upstream"));
-        json_array_append_new(edges, json_pack("{s:s,s:s,s:s,s:s}", "source", "h", "sourceHandle", "out", "target", id, "targetHandle", "in"));
+        json_array_append_new(edges, json_pack("{s:s,s:s,s:s,s:s}", "source", "h", "sourceHandle", "out", "target", id,
+                                               "targetHandle", "in"));
     }
     TL_AUTO_JSON json_t *graph = json_pack("{s:O,s:O}", "nodes", nodes, "edges", edges);
     struct tl_plan *plan = fx_plan(graph);
@@ -56,8 +57,8 @@ static void test_room_is_left_for_others(void **state)
     struct tl_id id[4];
     assert_int_equal(start("greedy", LIVE / 2 - OF_A_RUN, &id[0]), 0);
     struct tl_op_ctx *greedy = fx_wait_held();
-    assert_int_equal(start("greedy", 1, &id[3]), TL_ERATE); /* half of it all, and no more */
-    assert_int_equal(start("other", LIVE / 4 - OF_A_RUN, &id[1]), 0);  /* half of what is left */
+    assert_int_equal(start("greedy", 1, &id[3]), TL_ERATE);           /* half of it all, and no more */
+    assert_int_equal(start("other", LIVE / 4 - OF_A_RUN, &id[1]), 0); /* half of what is left */
     struct tl_op_ctx *other = fx_wait_held();
     assert_int_equal(start("third", LIVE / 8 - OF_A_RUN, &id[2]), 0);
     struct tl_op_ctx *third = fx_wait_held();
@@ -81,8 +82,10 @@ static struct tl_id map_of(int n)
     for (int i = 0; i < n; i++)
         json_array_append_new(items, json_integer(i));
     TL_AUTO_JSON json_t *graph = fx_json(
-        "{\"nodes\":[{\"id\":\"m\",\"type\":\"map\",\"data\":{\"ports\":{\"in\":[{\"name\":\"item\",\"type\":\"number\"}],\"out\":[{\"name\":\"y\",\"type\":\"number\"}]},"
-        "\"graph\":{\"nodes\":[{\"id\":\"in\",\"type\":\"graph.input\"},{\"id\":\"a\",\"type\":\"add\"},{\"id\":\"out\",\"type\":\"graph.output\"}],"
+        "{\"nodes\":[{\"id\":\"m\",\"type\":\"map\",\"data\":{\"ports\":{\"in\":[{\"name\":\"item\",\"type\":"
+        "\"number\"}],\"out\":[{\"name\":\"y\",\"type\":\"number\"}]},"
+        "\"graph\":{\"nodes\":[{\"id\":\"in\",\"type\":\"graph.input\"},{\"id\":\"a\",\"type\":\"add\"},{\"id\":"
+        "\"out\",\"type\":\"graph.output\"}],"
         "\"edges\":[{\"source\":\"in\",\"sourceHandle\":\"item\",\"target\":\"a\",\"targetHandle\":\"a\"},"
         "{\"source\":\"a\",\"sourceHandle\":\"sum\",\"target\":\"out\",\"targetHandle\":\"y\"}]}}}],\"edges\":[]}");
     json_t *data = json_object_get(json_array_get(json_object_get(graph, "nodes"), 0), "data");
@@ -129,10 +132,44 @@ static void test_items_count(void **state)
     assert_ended(&id, NULL, NULL);
 }
 
+/* Graphs within count with the graph around them. */
+static void test_bodies_count(void **state)
+{
+    (void)state;
+    enum { INNER = 1000, GROUPS = TL_GRAPH_MAX_NODES / INNER };
+    TL_AUTO_JSON json_t *inner = json_array();
+    TL_AUTO_JSON json_t *nodes = json_array();
+    for (int i = 0; i < INNER; i++) {
+        char id[16];
+        snprintf(id, sizeof(id), "n%d", i);
+        json_array_append_new(inner, json_pack("{s:s,s:s}", "id", id, "type", "number"));
+    }
+    for (int i = 0; i < GROUPS; i++) {
+        char id[16];
+        snprintf(id, sizeof(id), "g%d", i);
+        json_array_append_new(nodes, json_pack("{s:s,s:s,s:{s:{s:O,s:[]}}}", "id", id, "type", "subgraph", "data",
+                                               "graph", "nodes", inner, "edges"));
+    }
+    TL_AUTO_JSON json_t *graph = json_pack("{s:O,s:[]}", "nodes", nodes, "edges");
+    struct tl_plan *plan = NULL;
+    struct tl_diag diag = {0};
+    assert_int_equal(tl_plan_json(graph, &fx_env, NULL, 0, &plan, &diag), TL_EINVAL);
+    assert_int_equal(diag.count, 1);
+    assert_string_equal(diag.items[0].path, "$.nodes");
+    assert_non_null(strstr(diag.items[0].message, "100100 nodes, with those of the graphs within"));
+    tl_diag_clear(&diag);
+    json_array_remove(nodes, 0);
+    assert_int_equal(tl_plan_json(graph, &fx_env, NULL, 0, &plan, &diag), 0);
+    assert_int_equal(plan->ntotal, (GROUPS - 1) * (INNER + 1));
+    tl_plan_unref(plan);
+    tl_diag_clear(&diag);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {T(test_room_is_left_for_others), T(test_steps_of_a_run), T(test_items_count)};
+    const struct CMUnitTest tests[] = {T(test_room_is_left_for_others), T(test_steps_of_a_run), T(test_items_count),
+                                       T(test_bodies_count)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
