@@ -118,10 +118,12 @@ int tl_run_cancel(struct tl_exec *exec, const char *org, const struct tl_id *id,
         return err ? err : TL_ECONFLICT;
     }
     pthread_mutex_lock(&run->lock);
-    if (!run->ended && !run->stopping && reason)
+    bool stopped = !run->ended && !run->stopping;
+    if (stopped) {
         run->cancel_reason = tl_strdup(reason);
-    pthread_mutex_unlock(&run->lock);
-    bool stopped = tl_run_stop(run, TL_ECANCELLED, NULL, NULL);
+        tl_run_stop_now(run, TL_ECANCELLED, NULL, NULL);
+    }
+    tl_run_unlock_and_end(run);
     tl_run_unref(run);
     return stopped ? 0 : TL_ECONFLICT;
 }
