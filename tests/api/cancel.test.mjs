@@ -43,7 +43,7 @@ const within = (...nodes) => ({ nodes: [node('in', 'graph.input'), ...nodes, nod
 const map = (items, type, body) => ({ nodes: [node('m', 'map', { params: { concurrency: 32 }, inputs: { items }, ports: { in: [{ name: 'item', type }], out: [] }, graph: within(body) })], edges: [] });
 const told = (status) => (event) => event.payload.nodes?.some((n) => n.status === status);
 
-// What a run is at when the cancel comes: its graph (anew each time, or what it came to would be found), and the event that says it is at it.
+// What a run is at when the cancel comes: its graph (anew each time, or what it came to would be found; what computes takes longer than the bound if nobody stops it), and the event that says it is at it.
 const cases = {
   'a gate': [(i) => ({ nodes: [node('g', 'gate', { inputs: { value: i } })], edges: [] }), told('waiting')],
   'a retry\'s backoff': [() => ({
@@ -51,8 +51,8 @@ const cases = {
   }), (event) => /tried again after/.test(JSON.stringify(event))],
   'a map of held work': [() => map(counting(1, 64), 'number', node('p', 'http.post', { params: { destination: 'silent' } })), () => open >= 32],
   'many nodes that compute': [(i) => ({ nodes: counting(1, 20_000).map((k) => node(`n${k}`, 'text.analyze', { inputs: { text: `${script} ${i} ${k}` } })), edges: [] }), told('done')],
-  'a map that computes': [(i) => map(counting(1, 10_000).map((k) => `${script} ${i}, ${k}`), 'string', node('read', 'text.analyze')), told('done')],
-  'large texts': [(i) => ({ nodes: counting(1, 60).map((k) => node(`n${k}`, 'text.analyze', { inputs: { text: `${i} ${k} ${script.repeat(400)}` } })), edges: [] }), told('running')],
+  'a map that computes': [(i) => map(counting(1, 10_000).map((k) => `${script.repeat(3)} ${i}, ${k}`), 'string', node('read', 'text.analyze')), told('done')],
+  'large texts': [(i) => ({ nodes: counting(1, 160).map((k) => node(`n${k}`, 'text.analyze', { inputs: { text: `${i} ${k} ${script.repeat(400)}` } })), edges: [] }), told('running')],
 };
 
 const isEnd = (event) => /^run\.(completed|failed|cancelled)$/.test(event.type);

@@ -41,7 +41,7 @@ static int write_events(struct tl_txn *txn, void *arg)
         tl_key_u64(key + TL_ID_LEN, seq);
         s.len = 0;
         tl_str_printf(&s,
-                      "{\"event_id\":\"%s:%llu\",\"run_id\":\"%s\",\"type\":\"%s\",\"seq\":%llu,\"ts\":\"2026-01-01T00:00:00.000Z\","
+                      "{\"event_id\":\"%s:%llu\",\"run_id\":\"%s\",\"type\":\"%s\",\"seq\":%llu,\"ts\":\"x\","
                       "\"payload\":{\"summary\":{\"a\":1},\"filler\":\"%s\"}}",
                       id, (unsigned long long)seq, id, ended && seq == w->last ? "run.completed" : "run.progress",
                       (unsigned long long)seq, filler);
