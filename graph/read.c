@@ -86,6 +86,23 @@ static int collect(void *arg, uint64_t seq, const char *json, size_t len)
     return 0;
 }
 
+/* Steps inside a group of whose end nobody told: the group was under way when a server ended, and was found as a whole by the next. */
+static void drop_unended(json_t *nodes)
+{
+    static const char *const unended[] = {"queued", "running", "waiting"};
+    const char *id;
+    json_t *n;
+    void *next;
+    json_object_foreach_safe(nodes, next, id, n) {
+        const char *status = tl_json_str(n, "status");
+        for (size_t i = 0; status && strchr(id, '/') && i < TL_ARRAY_LEN(unended); i++)
+            if (strcmp(status, unended[i]) == 0) {
+                json_object_del(nodes, id);
+                break;
+            }
+    }
+}
+
 struct one_record {
     const struct tl_id *id;
     json_t *record;
@@ -117,6 +134,8 @@ static int get(struct tl_db *db, const char *org, const struct tl_id *id, json_t
         json_decref(r.record);
         return err;
     }
+    if (ended)
+        drop_unended(told.nodes);
     json_object_set_new(r.record, "nodes", told.nodes);
     if (told.result)
         json_object_set_new(r.record, "result", told.result);

@@ -203,6 +203,34 @@ static void test_a_broken_run_ends(void **state)
     assert_int_equal(failed, 0); /* once */
 }
 
+static int tell_of_a_step(struct tl_txn *txn, void *arg)
+{
+    const struct tl_id *id = arg;
+    char run[TL_ID_TEXT], text[512];
+    uint8_t key[TL_ID_LEN + 8];
+    tl_id_text(id, run);
+    memcpy(key, id->b, TL_ID_LEN);
+    tl_key_u64(key + TL_ID_LEN, 2);
+    int n = snprintf(text, sizeof(text),
+                     "{\"event_id\":\"%s:2\",\"run_id\":\"%s\",\"type\":\"run.progress\",\"seq\":2,\"ts\":\"x\",\"payload\":{\"progress\":1,\"message\":\"\",\"nodes\":"
+                     "[{\"id\":\"m#1/a\",\"status\":\"running\"},{\"id\":\"m#0/a\",\"status\":\"done\"}]}}",
+                     run, run);
+    return tl_txn_put(txn, TL_TBL_EVENT, key, sizeof(key), text, (size_t)n);
+}
+
+/* A group that was under way at a crash may be found whole: its steps did not stay at work. */
+static void test_no_step_outlives_its_run(void **state)
+{
+    (void)state;
+    struct tl_id id = fx_start("{\"nodes\":[{\"id\":\"a\",\"type\":\"number\"}],\"edges\":[]}");
+    fx_wait_ended(1);
+    assert_int_equal(tl_db_update(fx.db, tell_of_a_step, &id), 0);
+    TL_AUTO_JSON json_t *record = fx_record(&id);
+    json_t *nodes = json_object_get(record, "nodes");
+    assert_null(json_object_get(nodes, "m#1/a"));
+    assert_non_null(json_object_get(nodes, "m#0/a"));
+}
+
 static void test_impure_is_run_by_each_run(void **state)
 {
     (void)state;
@@ -354,6 +382,7 @@ int main(void)
         T(test_late_type),
         T(test_goes_on_after_a_crash),
         T(test_a_broken_run_ends),
+        T(test_no_step_outlives_its_run),
         T(test_impure_is_run_by_each_run),
         T(test_nested),
         T(test_nested_cancel),
