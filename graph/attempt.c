@@ -116,7 +116,8 @@ void tl_op_after_attempt(struct tl_op_ctx *ctx, int err, struct tl_op_ctx **spar
     }
     int64_t allowed_ms = ctx->done ? 0 : tl_node_policy(ctx->def)->timeout_ms;
     if (allowed_ms)
-        ctx->timeout = tl_node_timer_new(run, ctx->node, ctx->serial, tl_exec_mono_us(run->exec) + allowed_ms * 1000, time_out);
+        ctx->timeout =
+            tl_node_timer_new(run, ctx->node, ctx->serial, tl_exec_mono_us(run->exec) + allowed_ms * 1000, time_out);
     if (!ctx->done || ctx->calls)
         return;
     if (!ctx->cleaned || ctx->err == TL_EUNKNOWN) {
@@ -163,7 +164,9 @@ uint32_t tl_run_slice(struct tl_run *run, enum tl_op_class cls, struct tl_op_ctx
     while ((i = tl_run_pop_ready(run, cls)) != NONE) {
         if (run->walking) {
             uint32_t walked = run->walked;
-            while (tl_run_walk(run) && !(run->exec->hungry && tl_exec_must_yield(run, tl_exec_mono_us(run->exec) - began, n + run->walked - walked)))
+            while (tl_run_walk(run) &&
+                   !(run->exec->hungry &&
+                     tl_exec_must_yield(run, tl_exec_mono_us(run->exec) - began, n + run->walked - walked)))
                 ;
             n += run->walked - walked;
             if (run->walking)
@@ -171,11 +174,13 @@ uint32_t tl_run_slice(struct tl_run *run, enum tl_op_class cls, struct tl_op_ctx
             continue;
         }
         if (!run->stopping && run->parent && tl_run_stops(run->parent->run))
-            tl_run_stop_now(run, TL_ECANCELLED, NULL, NULL); /* before whoever tells one nested run after the other comes here */
+            tl_run_stop_now(run, TL_ECANCELLED, NULL,
+                            NULL); /* before whoever tells one nested run after the other comes here */
         if (run->stopping || run->nodes[i].status != TL_NODE_QUEUED)
             continue;
         if (tl_run_compute(run, i)) {
-            if (++n % COMPUTE_LOOK == 0 && run->exec->hungry && tl_exec_must_yield(run, tl_exec_mono_us(run->exec) - began, n))
+            if (++n % COMPUTE_LOOK == 0 && run->exec->hungry &&
+                tl_exec_must_yield(run, tl_exec_mono_us(run->exec) - began, n))
                 break;
             continue;
         }
@@ -211,4 +216,3 @@ uint32_t tl_run_slice(struct tl_run *run, enum tl_op_class cls, struct tl_op_ctx
         tl_run_end(&run->end_task);
     return n;
 }
-

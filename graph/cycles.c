@@ -10,8 +10,9 @@ enum { TEXT_MAX = 600 };
 struct search {
     const struct tl_maker *m;
     uint32_t *place; /* per node: when it was found, from 1 */
-    uint32_t *low;   /* per node: the earliest that it reaches; once its set is known, the set's number from 1, and place is NONE */
-    uint32_t *next;  /* per node: the edge to follow next */
+    uint32_t *
+        low; /* per node: the earliest that it reaches; once its set is known, the set's number from 1, and place is NONE */
+    uint32_t *next; /* per node: the edge to follow next */
     uint32_t *path, npath;
     uint32_t *open, nopen; /* found, their sets not known yet */
     uint32_t found, sets;

@@ -111,7 +111,8 @@ static int read_node(struct tl_doc *doc, struct tl_jread *r, struct tl_diag *dia
     const char *name = good ? doc->ids.pool + doc->ids.len - id.len - 1 : "";
     snprintf(path, sizeof(path), "$.nodes[%u]", doc->nnodes);
     if (!good)
-        tl_diag_add(diag, NULL, NULL, path, "a node needs an id: text of 1 to %d bytes without \"/\", \"#\" and control characters",
+        tl_diag_add(diag, NULL, NULL, path,
+                    "a node needs an id: text of 1 to %d bytes without \"/\", \"#\" and control characters",
                     TL_GRAPH_MAX_ID);
     if (!type.len)
         tl_diag_add(diag, name, NULL, path, "a node needs a type: the name of an op, or \"capsule\"");

@@ -12,11 +12,12 @@
 #include <unistd.h>
 
 enum {
-    CREDIT_US = 10 * 1000, /* an organisation that comes anew is let in before those that had more than this ahead of it */
-    TURN_US = 2 * 1000,    /* after which another run of the same organisation and priority has its turn */
-    RUN_WEIGHT = 40,       /* a run takes some 20 kB beside its nodes: as much as so many of them */
-    TRIM_NODES = 50000,    /* of a run, beyond which its memory is given back to the system */
-    CLOSE_S = 10,          /* for ops to let go when the executor closes */
+    CREDIT_US =
+        10 * 1000,      /* an organisation that comes anew is let in before those that had more than this ahead of it */
+    TURN_US = 2 * 1000, /* after which another run of the same organisation and priority has its turn */
+    RUN_WEIGHT = 40,    /* a run takes some 20 kB beside its nodes: as much as so many of them */
+    TRIM_NODES = 50000, /* of a run, beyond which its memory is given back to the system */
+    CLOSE_S = 10,       /* for ops to let go when the executor closes */
 };
 
 int64_t tl_exec_mono_us(const struct tl_exec *exec)

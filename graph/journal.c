@@ -12,11 +12,11 @@
 #include <string.h>
 
 enum {
-    EVERY_US = 50 * 1000, /* between two commits, and between two run.progress */
+    EVERY_US = 50 * 1000,       /* between two commits, and between two run.progress */
     PARTIAL_BYTES = 512 * 1024, /* of outputs in one run.partial, where a single node has no more */
     WAITS_SHOWN = 20,           /* in a record */
     WAIT_BYTES = 4096,          /* of each, where what is shown is more it is left out there */
-    SMALL_BATCH = 64,           /* changes and results; more are put into words on an executor thread, not the writer's */
+    SMALL_BATCH = 64, /* changes and results; more are put into words on an executor thread, not the writer's */
 };
 
 struct wait {
@@ -31,7 +31,7 @@ struct tl_journal {
     unsigned committing;
     bool sent; /* its first commit is in the store's queue: others may follow */
     bool wants_flush, start_due, failed, flushing, scheduled; /* flushing: a task for it is queued */
-    bool closed;                                   /* the terminal event has been made, or none will be */
+    bool closed;                                              /* the terminal event has been made, or none will be */
     char *message;
     const char *end_status;
     char *end_payload;
@@ -48,7 +48,7 @@ struct tl_journal {
     uint32_t ndone;
     double percent;
     int64_t last_progress_us, last_commit_us; /* when the last of each was made */
-    struct tl_timer timer; /* for the run.progress that must wait; holds a reference while armed */
+    struct tl_timer timer;                    /* for the run.progress that must wait; holds a reference while armed */
     struct tl_task flush_task;
 };
 
@@ -234,7 +234,8 @@ static int forget(struct tl_txn *txn, const struct tl_id *id, enum tl_table tabl
 {
     for (;;) {
         struct first_key f = {0};
-        int err = tl_txn_scan(txn, &(struct tl_scan){.table = table, .prefix = id->b, .prefix_len = TL_ID_LEN}, take_key, &f);
+        int err =
+            tl_txn_scan(txn, &(struct tl_scan){.table = table, .prefix = id->b, .prefix_len = TL_ID_LEN}, take_key, &f);
         if (err <= 0)
             return err;
         err = tl_txn_del(txn, table, f.key, f.len);
@@ -381,8 +382,12 @@ static int fill_batch(struct batch *b, struct tl_journal *j, int64_t now)
     j->nkept = 0;
     b->end = last;
     TL_AUTO_JSON json_t *waiting = j->nwaits ? waiting_list(j) : NULL;
-    const struct tl_record_facts facts = {
-        .status = record_status(j), .progress = j->percent, .seq = j->seq, .ended = last, .waiting = waiting, .nwaiting = j->nwaits};
+    const struct tl_record_facts facts = {.status = record_status(j),
+                                          .progress = j->percent,
+                                          .seq = j->seq,
+                                          .ended = last,
+                                          .waiting = waiting,
+                                          .nwaiting = j->nwaits};
     b->record = err ? NULL : tl_journal_record(j->run, &facts);
     return b->record ? 0 : TL_ENOMEM;
 }
@@ -620,7 +625,8 @@ void tl_journal_result(struct tl_op_ctx *ctx)
     }
     /* What was waited or paid for outside is not left to a crash for the sake of fewer commits. */
     const struct tl_usage *u = &ctx->usage;
-    bool dear = kept && (ctx->def->op->flags & (TL_OP_NET | TL_OP_WORKER) || u->tokens_in + u->tokens_out > 0 || u->cost_usd > 0);
+    bool dear = kept && (ctx->def->op->flags & (TL_OP_NET | TL_OP_WORKER) || u->tokens_in + u->tokens_out > 0 ||
+                         u->cost_usd > 0);
     if (kept || j->npartials)
         poke(j, dear);
     pthread_mutex_unlock(&j->lock);

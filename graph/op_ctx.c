@@ -20,7 +20,8 @@ static size_t rounded(size_t n)
 struct tl_op_ctx *tl_op_ctx_new(struct tl_run *run, uint32_t node, struct tl_op_ctx **spare)
 {
     const struct tl_plan_node *def = &run->plan->nodes[node];
-    size_t priv = rounded(def->op->priv_size), need = sizeof(struct tl_op_ctx) + priv + def->nin * sizeof(struct tl_value);
+    size_t priv = rounded(def->op->priv_size),
+           need = sizeof(struct tl_op_ctx) + priv + def->nin * sizeof(struct tl_value);
     struct tl_op_ctx *ctx = *spare && (*spare)->cap >= need ? *spare : NULL;
     if (ctx) {
         size_t cap = ctx->cap;
@@ -66,7 +67,8 @@ struct tl_node_timer *tl_node_timer_new(struct tl_run *run, uint32_t node, uint3
     struct tl_node_timer *t = tl_calloc(1, sizeof(*t));
     if (!t)
         return NULL;
-    *t = (struct tl_node_timer){.timer = {.due_us = due_us, .fn = fire}, .run = tl_run_ref(run), .node = node, .serial = serial};
+    *t = (struct tl_node_timer){
+        .timer = {.due_us = due_us, .fn = fire}, .run = tl_run_ref(run), .node = node, .serial = serial};
     if (tl_timers_arm(run->exec->timers, &t->timer) == 0)
         return t;
     tl_node_timer_free(t);
@@ -190,11 +192,12 @@ int tl_op_output(struct tl_op_ctx *ctx, const char *port, struct tl_value value)
             continue;
         if (def->type != TL_T_ANY && def->type != value.type)
             break;
-        bool large = value.type != TL_T_NUMBER && value.type != TL_T_BOOLEAN && !tl_json_within(value.json, TL_VALUE_BYTES, TL_VALUE_LEVELS);
+        bool large = value.type != TL_T_NUMBER && value.type != TL_T_BOOLEAN &&
+                     !tl_json_within(value.json, TL_VALUE_BYTES, TL_VALUE_LEVELS);
         if (large) {
             tl_value_clear(&value);
-            return tl_op_fail(ctx, TL_ELIMIT, "the output \"%s\" is larger than %d MiB, or has more than %d levels", port, TL_VALUE_BYTES >> 20,
-                              TL_VALUE_LEVELS);
+            return tl_op_fail(ctx, TL_ELIMIT, "the output \"%s\" is larger than %d MiB, or has more than %d levels",
+                              port, TL_VALUE_BYTES >> 20, TL_VALUE_LEVELS);
         }
         tl_value_clear(&ctx->outputs[i]);
         ctx->outputs[i] = value;
@@ -251,8 +254,8 @@ bool tl_op_cancelled(struct tl_op_ctx *ctx)
 {
     struct tl_run *run = ctx->run;
     const struct tl_policy *policy = ctx->def->policy ? ctx->def->policy : tl_policy_of_op(ctx->def->op);
-    bool late = ctx->began_us && policy->timeout_ms &&
-                tl_exec_mono_us(run->exec) - ctx->began_us > policy->timeout_ms * 1000;
+    bool late =
+        ctx->began_us && policy->timeout_ms && tl_exec_mono_us(run->exec) - ctx->began_us > policy->timeout_ms * 1000;
     pthread_mutex_lock(&run->lock);
     ctx->timed_out |= late;
     bool cancelled = tl_run_stops(run) || ctx->timed_out;

@@ -203,8 +203,9 @@ bool tl_op_ask_person(struct tl_op_ctx *ctx)
     pthread_mutex_unlock(&run->lock);
     if (!ask)
         return false;
-    TL_AUTO_JSON json_t *shown = json_pack("{s:s,s:s,s:I}", "op", ctx->def->op->name, "message", ctx->message ? ctx->message : tl_err_text(TL_EUNKNOWN),
-                                           "began_at", (json_int_t)ctx->mark_ms);
+    TL_AUTO_JSON json_t *shown =
+        json_pack("{s:s,s:s,s:I}", "op", ctx->def->op->name, "message",
+                  ctx->message ? ctx->message : tl_err_text(TL_EUNKNOWN), "began_at", (json_int_t)ctx->mark_ms);
     TL_AUTO_FREE struct tl_port *form = tl_calloc(ctx->def->nout + 1, sizeof(*form));
     for (uint32_t k = 0; form && k < ctx->def->nout; k++)
         form[k] = *ctx->def->out[k];
@@ -223,4 +224,3 @@ bool tl_op_ask_person(struct tl_op_ctx *ctx)
     tl_run_call_ended(ctx);
     return true;
 }
-

@@ -167,7 +167,8 @@ static void check_either(struct tl_maker *m, uint32_t i)
             continue;
         connected += in[p].nsources > 0;
         given += !tl_value_none(in[p].literal);
-        tl_str_printf(&names, "%s\"%s\" (%s)", names.len ? " and " : "", in[p].def->name, tl_type_name(in[p].def->type));
+        tl_str_printf(&names, "%s\"%s\" (%s)", names.len ? " and " : "", in[p].def->name,
+                      tl_type_name(in[p].def->type));
     }
     for (uint32_t p = 0; connected && p < n->nin; p++)
         if (in[p].def->flags & TL_PORT_EITHER)
@@ -228,8 +229,10 @@ static int link_nodes(struct tl_maker *m)
     for (uint32_t e = 0; e < doc->nedges; e++)
         if (m->edge_port[e] != NONE) {
             struct tl_plan_port *p = &m->ports[m->edge_port[e]];
-            sources[p->first_source + p->nsources++] = (struct tl_plan_source){
-                .node = doc->edges[e].source, .out = m->edge_out[e], .value = m->nodes[doc->edges[e].source].first_out + m->edge_out[e]};
+            sources[p->first_source + p->nsources++] =
+                (struct tl_plan_source){.node = doc->edges[e].source,
+                                        .out = m->edge_out[e],
+                                        .value = m->nodes[doc->edges[e].source].first_out + m->edge_out[e]};
             consumers[first[doc->edges[e].source + 1]++] = doc->edges[e].target;
         }
     /* first[i] to first[i + 1] are i's; of several edges to one node the first stays. */

@@ -409,7 +409,9 @@ int tl_maker_data(struct tl_maker *m)
     m->plan->nouts = nouts;
     m->plan->ntotal = (uint32_t)(total < UINT32_MAX ? total : UINT32_MAX);
     if (total > TL_GRAPH_MAX_NODES && m->plan->nnodes <= TL_GRAPH_MAX_NODES)
-        tl_diag_add(m->diag, NULL, NULL, "$.nodes", "%zu nodes, with those of the graphs within, are more than the limit of %d", total, TL_GRAPH_MAX_NODES);
+        tl_diag_add(m->diag, NULL, NULL, "$.nodes",
+                    "%zu nodes, with those of the graphs within, are more than the limit of %d", total,
+                    TL_GRAPH_MAX_NODES);
     return err;
 }
 

@@ -597,7 +597,8 @@ void tl_run_settle(struct tl_op_ctx *ctx, struct tl_op_ctx **spare)
     }
     s->unsure |= err == TL_ECANCELLED && ctx->timed_out && s->marked;
     if (err == TL_ECANCELLED && ctx->timed_out && !run->stopping)
-        err = tl_op_fail(ctx, TL_ETIMEOUT, "it took longer than the %g s allowed", (double)tl_node_policy(ctx->def)->timeout_ms / 1000);
+        err = tl_op_fail(ctx, TL_ETIMEOUT, "it took longer than the %g s allowed",
+                         (double)tl_node_policy(ctx->def)->timeout_ms / 1000);
     if (!err) {
         node_done(ctx);
     } else if (run->stopping) {

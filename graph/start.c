@@ -9,7 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
-int tl_run_make(struct tl_exec *exec, const struct tl_run_req *req, const struct tl_id *id, bool fresh, struct tl_run **ret)
+int tl_run_make(struct tl_exec *exec, const struct tl_run_req *req, const struct tl_id *id, bool fresh,
+                struct tl_run **ret)
 {
     if (strlen(req->org) >= TL_ORG_MAX || req->priority < TL_PRIORITY_LOW || req->priority > TL_PRIORITY_HIGH)
         return TL_EINVAL;

@@ -33,8 +33,8 @@ struct item {
 struct map {
     const struct map_def *def;
     struct tl_op_ctx *ctx;
-    const json_t *list;             /* of "items"; NULL where the items come by edges */
-    const struct tl_value *values;  /* borrowed ones, in a list of its own: what the edges of "each" bring */
+    const json_t *list;            /* of "items"; NULL where the items come by edges */
+    const struct tl_value *values; /* borrowed ones, in a list of its own: what the edges of "each" bring */
     struct item *items;
     size_t n;
     bool goes_on; /* on_item_error: continue */
@@ -51,7 +51,8 @@ struct map {
 
 static const struct tl_port own_ports[] = {
     {"items", TL_T_JSON, TL_PORT_EITHER, "a list; also float[] and string[]"},
-    {"each", TL_T_ANY, TL_PORT_EITHER | TL_PORT_MULTI, "instead of a list: an item an edge, in their order; clips come in here"},
+    {"each", TL_T_ANY, TL_PORT_EITHER | TL_PORT_MULTI,
+     "instead of a list: an item an edge, in their order; clips come in here"},
     {"errors", TL_T_JSON, TL_PORT_OUT, "[{\"index\",\"code\",\"message\",\"node\"}] of the items that failed"},
     {0}};
 
@@ -134,7 +135,8 @@ static void count_items(const struct tl_shape_req *req)
     struct tl_str at = {0};
     tl_str_printf(&at, "%s.inputs.items", req->path);
     if (n > TL_MAP_ITEMS_MAX)
-        tl_diag_add(req->diag, req->node, "items", at.data, "%zu items are more than the limit of %d", n, TL_MAP_ITEMS_MAX);
+        tl_diag_add(req->diag, req->node, "items", at.data, "%zu items are more than the limit of %d", n,
+                    TL_MAP_ITEMS_MAX);
     tl_str_clear(&at);
 }
 
@@ -191,7 +193,8 @@ static bool item_failed(struct map *m, size_t index, int err, const char *node, 
     if (goes_on) {
         /* What is sealed does not tell more, for this may be connected to what comes out. */
         bool open = tl_op_open(m->ctx);
-        json_t *e = json_pack("{s:I,s:s,s:s*}", "index", (json_int_t)index, "code", tl_err_code(err), "message", open ? message : NULL);
+        json_t *e = json_pack("{s:I,s:s,s:s*}", "index", (json_int_t)index, "code", tl_err_code(err), "message",
+                              open ? message : NULL);
         if (e && open && node)
             json_object_set_new(e, "node", json_string(node));
         if (add_error(m, e) == 0)
@@ -370,7 +373,9 @@ static int receive(struct map *m)
     m->list = list ? list->json : NULL;
     m->n = json_array_size(m->list);
     if (list)
-        return json_is_array(m->list) ? 0 : tl_op_fail(m->ctx, TL_ESCHEMA, "the input \"items\" received a value that is no list");
+        return json_is_array(m->list)
+                   ? 0
+                   : tl_op_fail(m->ctx, TL_ESCHEMA, "the input \"items\" received a value that is no list");
     for (uint32_t at = 0; (v = tl_op_input_next(m->ctx, "each", &at));) {
         if (tl_grow(&values, &cap, m->n + 1, sizeof(*values)) < 0)
             return TL_ENOMEM;

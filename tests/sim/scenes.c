@@ -1,5 +1,5 @@
-/* Scenes that are set up by hand, for what a random world does not show sharply enough: an organisation's run of 10,000 nodes is under way and another
- * one starts a run of two. */
+/* Scenes that are set up by hand, for what a random world does not show sharply enough: while a run of 10,000 nodes is under way, a run of two comes, of
+ * another organisation or of a higher priority; and large runs side by side. */
 #include "tests/sim/sim.h"
 
 #include "base/err.h"
@@ -10,43 +10,83 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LARGE = 10000, WIDTH = 100, BEFORE = 1000, NODE_US = 1000, COMMIT_US = 300, PLACES = 4, STEPS_MAX = 1000000 };
+enum {
+    LARGE = 10000,
+    WIDTH = 100,
+    BEFORE = 1000,
+    NODE_US = 1000,
+    COMMIT_US = 300,
+    PLACES = 4,
+    STEPS_MAX = 1000000,
+    SIDE_BY_SIDE = 4000, /* nodes of two sides together, for which they are compared */
+    AHEAD_MAX = PLACES,  /* nodes that one side may be ahead: what is at work */
+    TURN_MAX = 3,        /* nodes in a row of one of two runs that are alike: 2 ms, and the node that goes beyond */
+    RUNS = 12,
+};
+
+/* The runs of a scene: one that is under way, the one that comes, what keeps its organisation alive before, and more of the first one's. */
+enum { FIRST, SECOND, HOLD, MORE };
+
+struct plot {
+    const char *name, *op, *org[2]; /* of the first and of the second */
+    int priority[2];
+    bool second_lives; /* its organisation has a live run before the first comes */
+    int more;          /* runs like the first one, from the beginning on */
+    int ahead, in_row; /* both are large, side by side: how far one may be ahead, nodes in a row of one of them */
+};
 
 static struct scene {
-    const char *name, *op;
-    int large_priority, small_priority;
-    struct tl_id id[2]; /* of the large run and the small one */
-    bool known[2], ended[2];
-    int begun[2];
-    int since;        /* nodes of the large run begun since the small one could go on */
+    struct plot plot;
+    struct tl_id id[RUNS];
+    bool known[RUNS], ended[RUNS];
+    int begun[2];     /* nodes of the second, and of all others */
+    int since;        /* nodes of the first begun since the second could go on */
     int64_t since_us; /* when it could */
     bool ready;       /* it waits for its next node to begin */
-    int waited[2];    /* nodes of the large run that each of its two nodes waited for */
+    int waited[2];    /* nodes of the first that each of its two nodes waited for */
     int64_t waited_us[2];
-    struct tl_op_ctx *held[PLACES];
+    int last, row, longest, ahead; /* whose node was the last to begin, how many in a row; most of one, and most ahead */
+    struct tl_op_ctx *held[PLACES], *hold;
     int64_t due_us[PLACES];
 } s;
 
-static void start_small(void);
+static void start_second(void);
 
-static int enter(struct tl_op_ctx *ctx)
+static bool is_second(struct tl_op_ctx *ctx)
 {
-    int small = strcmp(tl_op_org(ctx), "small") == 0;
-    if (small) {
+    return tl_op_node(ctx)->id[0] == 'a' + SECOND;
+}
+
+static void compare(int side)
+{
+    int ahead = abs(s.begun[0] - s.begun[1]);
+    s.row = side == s.last ? s.row + 1 : 1;
+    s.last = side;
+    s.ahead = ahead > s.ahead ? ahead : s.ahead;
+    s.longest = s.row > s.longest ? s.row : s.longest;
+}
+
+static bool enter(struct tl_op_ctx *ctx)
+{
+    bool second = is_second(ctx);
+    if (!second && s.ready) {
+        s.since++;
+    } else if (second && s.begun[1] < 2) {
         s.waited[s.begun[1]] = s.since;
         s.waited_us[s.begun[1]] = w.now_us - s.since_us;
         s.ready = false;
-    } else if (s.ready) {
-        s.since++;
     }
-    if (++s.begun[small] == BEFORE && !small)
-        start_small(); /* while this node is at work, as from another thread */
-    return small;
+    s.begun[second]++;
+    if (s.plot.ahead)
+        compare(second);
+    else if (s.begun[0] == BEFORE && !second)
+        start_second(); /* while this node is at work, as from another thread */
+    return second;
 }
 
-static int leave(struct tl_op_ctx *ctx, bool small)
+static int leave(struct tl_op_ctx *ctx, bool second)
 {
-    if (small) {
+    if (second) {
         s.ready = true;
         s.since = 0;
         s.since_us = w.now_us;
@@ -56,9 +96,9 @@ static int leave(struct tl_op_ctx *ctx, bool small)
 
 static int run_cpu(struct tl_op_ctx *ctx)
 {
-    int small = enter(ctx);
+    bool second = enter(ctx);
     w.now_us += NODE_US;
-    return leave(ctx, small);
+    return leave(ctx, second);
 }
 
 static int run_net(struct tl_op_ctx *ctx)
@@ -70,7 +110,14 @@ static int run_net(struct tl_op_ctx *ctx)
             s.due_us[i] = w.now_us + NODE_US;
             return TL_OP_PENDING;
         }
-    sim_fail("%s: more than %d are at work", s.name, PLACES);
+    sim_fail("%s: more than %d are at work", s.plot.name, PLACES);
+}
+
+/* Until the scene is over, in a place of its own. */
+static int run_hold(struct tl_op_ctx *ctx)
+{
+    s.hold = ctx;
+    return TL_OP_PENDING;
 }
 
 static bool end_net(int64_t *next)
@@ -88,7 +135,7 @@ static bool end_net(int64_t *next)
     }
     struct tl_op_ctx *ctx = s.held[first];
     s.held[first] = NULL;
-    tl_op_done(ctx, leave(ctx, strcmp(tl_op_org(ctx), "small") == 0));
+    tl_op_done(ctx, leave(ctx, is_second(ctx)));
     return true;
 }
 
@@ -100,9 +147,9 @@ static const struct tl_param params[] = {
     {                                                                                                                  \
         .name = op_name, .revision = 1, .flags = op_flags, .ports = ports, .params = params, .run = op_run             \
     }
-static const struct tl_op ops[] = {OP("fair.cpu", TL_OP_PURE, run_cpu),
-                                   OP("fair.quick", TL_OP_PURE | TL_OP_QUICK, run_cpu),
-                                   OP("fair.net", TL_OP_PURE | TL_OP_NET, run_net)};
+static const struct tl_op ops[] = {
+    OP("fair.cpu", TL_OP_PURE, run_cpu), OP("fair.quick", TL_OP_PURE | TL_OP_QUICK, run_cpu),
+    OP("fair.net", TL_OP_PURE | TL_OP_NET, run_net), OP("fair.hold", TL_OP_NET, run_hold)};
 
 static const struct tl_op *find_op(void *arg, const char *name)
 {
@@ -116,7 +163,7 @@ static const struct tl_op *find_op(void *arg, const char *name)
 static void notify(void *arg, const struct tl_id *id, uint64_t seq, bool ended)
 {
     (void)arg, (void)seq;
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < RUNS; i++)
         if (s.known[i] && tl_id_equal(id, &s.id[i]))
             s.ended[i] = ended;
 }
@@ -125,107 +172,185 @@ static void started(void *arg, int err, const struct tl_id *id)
 {
     int i = (int)(intptr_t)arg;
     if (err)
-        sim_fail("%s: a run cannot be started: %s", s.name, tl_err_code(err));
+        sim_fail("%s: a run cannot be started: %s", s.plot.name, tl_err_code(err));
     s.id[i] = *id;
     s.known[i] = true;
 }
 
-/* width nodes in a layer, each after the one above it and its neighbour. */
-static char *graph_text(int n, int width)
+/* width nodes in a layer, each after the one above it and its neighbour; no two runs have a node alike. */
+static char *graph_text(int which, const char *op, int n, int width)
 {
     struct tl_str t = {0};
+    char c = (char)('a' + which);
     tl_str_puts(&t, "{\"nodes\":[");
     for (int i = 0; i < n; i++)
-        tl_str_printf(&t, "%s{\"id\":\"n%d\",\"type\":\"%s\",\"data\":{\"params\":{\"value\":%d}}}", i ? "," : "", i,
-                      s.op, n + i);
+        tl_str_printf(&t,
+                      "%s{\"id\":\"%c%d\",\"type\":\"%s\",\"data\":{\"params\":{"
+                      "\"value\":%d}}}",
+                      i ? "," : "", c, i, op, which * LARGE + i);
     tl_str_puts(&t, "],\"edges\":[");
     for (int i = width; i < n; i++)
         for (int k = 0; k < (width > 1 ? 2 : 1); k++)
             tl_str_printf(&t,
-                          "%s{\"source\":\"n%d\",\"sourceHandle\":\"out\",\"target\":\"n%d\",\"targetHandle\":\"%c\"}",
-                          i == width && !k ? "" : ",", (i / width - 1) * width + (i + k) % width, i, 'a' + k);
+                          "%s{\"source\":\"%c%d\",\"sourceHandle\":\"out\","
+                          "\"target\":\"%c%d\",\"targetHandle\":\"%c\"}",
+                          i == width && !k ? "" : ",", c, (i / width - 1) * width + (i + k) % width, c, i, 'a' + k);
     tl_str_puts(&t, "]}");
     return tl_str_take(&t);
 }
 
-static void start(int which, const char *org, int n, int width, int priority)
+static const char *org_of(int which)
+{
+    return s.plot.org[which == SECOND || which == HOLD];
+}
+
+static void start(int which, const char *op, int n, int width)
 {
     static const struct tl_graph_env env = {.find_op = find_op};
-    TL_AUTO_FREE char *text = graph_text(n, width);
+    TL_AUTO_FREE char *text = graph_text(which, op, n, width);
     TL_AUTO_JSON json_t *doc = NULL;
     struct tl_plan *plan = NULL;
     if (!text || tl_json_parse(text, strlen(text), &doc, NULL) < 0 || tl_plan_json(doc, &env, NULL, 0, &plan, NULL) < 0)
-        sim_fail("%s: the graph cannot be planned", s.name);
-    struct tl_run_req req = {
-        .org = org, .sub = "kim", .kind = "canvas", .doc = doc, .plan = plan, .priority = priority};
+        sim_fail("%s: the graph cannot be planned", s.plot.name);
+    struct tl_run_req req = {.org = org_of(which),
+                             .sub = "kim",
+                             .kind = "canvas",
+                             .doc = doc,
+                             .plan = plan,
+                             .priority = s.plot.priority[which == SECOND]};
     int err = tl_run_start(w.exec, &req, started, (void *)(intptr_t)which);
     if (err)
-        sim_fail("%s: tl_run_start: %s", s.name, tl_err_code(err));
+        sim_fail("%s: tl_run_start: %s", s.plot.name, tl_err_code(err));
     tl_plan_unref(plan);
 }
 
-static void start_small(void)
+static void start_second(void)
 {
-    start(1, "small", 2, 1, s.small_priority);
+    start(SECOND, s.plot.op, 2, 1);
     s.ready = true;
     s.since_us = w.now_us;
+}
+
+static bool is_over(void)
+{
+    return s.plot.ahead ? s.begun[0] + s.begun[1] > SIDE_BY_SIDE : s.ended[SECOND];
+}
+
+static void advance(int64_t *commit_us)
+{
+    int64_t next = tl_exec_next_due(w.exec);
+    if (fake_pending(w.db) && *commit_us == INT64_MAX)
+        *commit_us = w.now_us + COMMIT_US;
+    if (*commit_us <= w.now_us) {
+        *commit_us = INT64_MAX;
+        fake_commit(w.db, fake_pending(w.db), false);
+    } else if (!end_net(&next) && !tl_exec_step(w.exec)) {
+        next = *commit_us < next ? *commit_us : next;
+        if (next == INT64_MAX)
+            sim_fail("%s: nothing is left to do and the scene is not over", s.plot.name);
+        if (next > w.now_us)
+            w.now_us = next;
+    }
 }
 
 static void play(void)
 {
     int64_t commit_us = INT64_MAX;
-    start(0, "large", LARGE, WIDTH, s.large_priority);
-    for (int steps = 0; !s.ended[1]; steps++) {
-        int64_t next = tl_exec_next_due(w.exec);
-        if (steps > STEPS_MAX)
-            sim_fail("%s: the small run does not end", s.name);
-        if (fake_pending(w.db) && commit_us == INT64_MAX)
-            commit_us = w.now_us + COMMIT_US;
-        if (commit_us <= w.now_us) {
-            commit_us = INT64_MAX;
-            fake_commit(w.db, fake_pending(w.db), false);
-        } else if (!end_net(&next) && !tl_exec_step(w.exec)) {
-            next = commit_us < next ? commit_us : next;
-            if (next == INT64_MAX)
-                sim_fail("%s: nothing is left to do and the small run has not ended", s.name);
-            if (next > w.now_us)
-                w.now_us = next;
-        }
-    }
+    int steps = 0;
+    if (s.plot.second_lives)
+        start(HOLD, "fair.hold", 1, 1);
+    while (s.plot.second_lives && !s.hold && steps++ < STEPS_MAX)
+        advance(&commit_us);
+    start(FIRST, s.plot.op, LARGE, WIDTH);
+    if (s.plot.ahead)
+        start(SECOND, s.plot.op, LARGE, WIDTH);
+    for (int i = 0; i < s.plot.more; i++)
+        start(MORE + i, s.plot.op, LARGE, WIDTH);
+    while (!is_over() && steps++ < STEPS_MAX)
+        advance(&commit_us);
+    if (!is_over())
+        sim_fail("%s: the second run does not go on", s.plot.name);
 }
 
-static void one_scene(const char *name, const char *op, int large_priority, int small_priority, bool verbose)
+static void judge_waits(void)
 {
-    world_open(0, verbose);
-    w.conf.places[TL_CLASS_NET] = PLACES;
-    w.conf.places[TL_CLASS_CPU] = 1;
-    w.conf.notify = notify;
-    s = (struct scene){.name = name, .op = op, .large_priority = large_priority, .small_priority = small_priority};
-    world_exec();
-    play();
     for (int i = 0; i < 2; i++)
         if (s.waited[i] > 1 || s.waited_us[i] > NODE_US)
-            sim_fail("%s: node %d of the small run waited for %d nodes of the large one, %lld us", name, i + 1,
-                     s.waited[i], (long long)s.waited_us[i]);
-    sim_note("%s: the two nodes waited for %d and %d nodes of the large run, %lld and %lld us", name, s.waited[0],
-             s.waited[1], (long long)s.waited_us[0], (long long)s.waited_us[1]);
-    /* The large run is let go of: what it holds ends. */
-    tl_run_cancel(w.exec, "large", &s.id[0], NULL);
+            sim_fail("%s: node %d of the small run waited for %d nodes of the large "
+                     "one, %lld us",
+                     s.plot.name, i + 1, s.waited[i], (long long)s.waited_us[i]);
+    sim_note("%s: the two nodes waited for %d and %d nodes of the large run, "
+             "%lld and %lld us",
+             s.plot.name, s.waited[0], s.waited[1], (long long)s.waited_us[0], (long long)s.waited_us[1]);
+}
+
+static void judge_sides(void)
+{
+    if (s.ahead > s.plot.ahead)
+        sim_fail("%s: one side was %d nodes ahead of the other", s.plot.name, s.ahead);
+    if (s.plot.in_row && s.longest > s.plot.in_row)
+        sim_fail("%s: %d nodes in a row of one run", s.plot.name, s.longest);
+    sim_note("%s: one side was %d nodes ahead at most, %d in a row", s.plot.name, s.ahead, s.longest);
+}
+
+/* What is under way is let go of: it ends. */
+static void let_go(void)
+{
+    for (int i = 0; i < RUNS; i++)
+        if (s.known[i] && !s.ended[i])
+            tl_run_cancel(w.exec, org_of(i), &s.id[i], NULL);
     for (int i = 0; i < PLACES; i++)
         if (s.held[i])
             tl_op_done(s.held[i], TL_ECANCELLED);
+    if (s.hold)
+        tl_op_done(s.hold, TL_ECANCELLED);
     while (tl_exec_step(w.exec) || fake_commit(w.db, fake_pending(w.db), false)) {
     }
-    if (!s.ended[0])
-        sim_fail("%s: the large run does not end when it is cancelled", name);
+    for (int i = 0; i < RUNS; i++)
+        if (s.known[i] && !s.ended[i])
+            sim_fail("%s: run %d does not end when it is cancelled", s.plot.name, i);
+}
+
+static void one_scene(const struct plot *plot, bool verbose)
+{
+    world_open(0, verbose);
+    w.conf.places[TL_CLASS_NET] = PLACES + plot->second_lives;
+    w.conf.places[TL_CLASS_CPU] = 1;
+    w.conf.notify = notify;
+    s = (struct scene){.plot = *plot};
+    world_exec();
+    play();
+    if (plot->ahead)
+        judge_sides();
+    else
+        judge_waits();
+    let_go();
     world_close();
 }
 
 void scene_fair(bool verbose)
 {
-    one_scene("cpu", "fair.cpu", 0, 0, verbose);
-    one_scene("quick", "fair.quick", 0, 0, verbose);
-    one_scene("net", "fair.net", 0, 0, verbose);
-    one_scene("high and low", "fair.cpu", 1, -1, verbose);
-    printf("a run of two nodes beside one of %d: waits for one node at most\n", LARGE);
+#define TWO .org = {"large", "small"}
+#define ONE .org = {"studio", "studio"}
+    static const struct plot plots[] = {
+        {.name = "cpu", .op = "fair.cpu", TWO},
+        {.name = "quick", .op = "fair.quick", TWO},
+        {.name = "net", .op = "fair.net", TWO},
+        {.name = "high and low", .op = "fair.cpu", TWO, .priority = {1, -1}},
+        {.name = "cpu, the small one first", .op = "fair.cpu", TWO, .second_lives = true},
+        {.name = "quick, the small one first", .op = "fair.quick", TWO, .second_lives = true},
+        {.name = "net, the small one first", .op = "fair.net", TWO, .second_lives = true},
+        {.name = "priority", .op = "fair.cpu", ONE, .priority = {-1, 1}},
+        {.name = "priority, quick", .op = "fair.quick", ONE, .priority = {0, 1}},
+        {.name = "priority, net", .op = "fair.net", ONE, .priority = {-1, 0}},
+        {.name = "two large ones", .op = "fair.cpu", TWO, .ahead = AHEAD_MAX},
+        {.name = "two large ones, quick", .op = "fair.quick", TWO, .ahead = AHEAD_MAX},
+        {.name = "two large ones, net", .op = "fair.net", TWO, .ahead = AHEAD_MAX},
+        {.name = "one of many runs", .op = "fair.cpu", TWO, .ahead = AHEAD_MAX, .more = RUNS - MORE},
+        {.name = "turns", .op = "fair.cpu", ONE, .ahead = AHEAD_MAX, .in_row = TURN_MAX},
+    };
+    for (size_t i = 0; i < TL_ARRAY_LEN(plots); i++)
+        one_scene(&plots[i], verbose);
+    printf("a run of two nodes beside one of %d: waits for one node at most; large ones side by side: %d nodes ahead\n",
+           LARGE, AHEAD_MAX);
 }

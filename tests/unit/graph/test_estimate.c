@@ -154,6 +154,27 @@ static void test_later_ones_weigh_more(void **state)
     assert_int_equal(tl_db_read(fx.db, get, &k), TL_ENOTFOUND);
 }
 
+/* Nodes take as long as the longest way through them, or as their class's work takes with its places: 2 for the CPU here, enough for REMOTE. */
+static void test_seconds(void **state)
+{
+    (void)state;
+    TL_AUTO_JSON json_t *net = NULL, *cpu = NULL, *places = NULL;
+    struct kept remote = {.org = "studio", .name = "remote"}, add = {.org = "studio", .name = "add"},
+                number = {.org = "studio", .name = "number"};
+    took(&remote, 1, 1000, false);
+    took(&add, 1, 4000, false);
+    took(&number, 1, 250, false);
+    assert_int_equal(estimate(REMOTE, NULL, &net), 0);
+    assert_true(of(net, "seconds") == 2); /* r and q; p goes beside them */
+    assert_int_equal(estimate(SUM("2", "3"), NULL, &cpu), 0);
+    assert_true(of(cpu, "seconds") == 8.25); /* one of a and b, s, t */
+    assert_int_equal(estimate("{\"nodes\":[{\"id\":\"a\",\"type\":\"number\"},{\"id\":\"b\",\"type\":\"number\"},"
+                              "{\"id\":\"c\",\"type\":\"number\"},{\"id\":\"d\",\"type\":\"number\"}],\"edges\":[]}",
+                              NULL, &places),
+                     0);
+    assert_true(of(places, "seconds") == 0.5); /* four of them in two places */
+}
+
 /* What was found is not counted, what failed is. */
 static void test_what_is_counted(void **state)
 {
@@ -176,6 +197,7 @@ int main(void)
         T(test_what_is_there),
         T(test_tokens_and_budget),
         T(test_later_ones_weigh_more),
+        T(test_seconds),
         T(test_what_is_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
