@@ -9,7 +9,11 @@
 
 #define NONE UINT32_MAX
 
-enum { COMPUTE_LOOK = 8 /* nodes that compute, after which a thread looks whether another waits: some microseconds */ };
+enum {
+    COMPUTE_LOOK = 8,    /* nodes that compute, after which a thread looks whether another waits: some microseconds */
+    CLOCK_LOOK = 256,    /* and at the clock, where nobody does */
+    SLICE_US = 10 * 1000 /* of one slice: what an organisation has had is known to be so old at most when another comes */
+};
 
 /* The value an input port receives. Types that only now are known (any) are checked here. */
 int tl_op_receive(struct tl_run *run, const struct tl_plan_port *port, struct tl_value *ret)
@@ -155,6 +159,16 @@ static struct tl_op_ctx *begin_node(struct tl_run *run, uint32_t i, struct tl_op
     return ctx;
 }
 
+/* After n nodes of a slice, quick ones: whether to leave it. */
+static bool must_leave(struct tl_run *run, int64_t began, uint32_t n, bool quick)
+{
+    bool hungry = run->exec->hungry;
+    if (quick && n % (hungry ? COMPUTE_LOOK : CLOCK_LOOK))
+        return false;
+    int64_t us = tl_exec_mono_us(run->exec) - began;
+    return us > SLICE_US || (hungry && tl_exec_must_yield(run, us, n));
+}
+
 uint32_t tl_run_slice(struct tl_run *run, enum tl_op_class cls, struct tl_op_ctx **spare, bool *ret_kept)
 {
     uint32_t n = 0, i;
@@ -179,8 +193,7 @@ uint32_t tl_run_slice(struct tl_run *run, enum tl_op_class cls, struct tl_op_ctx
         if (run->stopping || run->nodes[i].status != TL_NODE_QUEUED)
             continue;
         if (tl_run_compute(run, i)) {
-            if (++n % COMPUTE_LOOK == 0 && run->exec->hungry &&
-                tl_exec_must_yield(run, tl_exec_mono_us(run->exec) - began, n))
+            if (must_leave(run, began, ++n, true))
                 break;
             continue;
         }
@@ -202,7 +215,7 @@ uint32_t tl_run_slice(struct tl_run *run, enum tl_op_class cls, struct tl_op_ctx
         run->soon -= quick;
         if (cls != TL_CLASS_CPU)
             break;
-        if (run->exec->hungry && tl_exec_must_yield(run, tl_exec_mono_us(run->exec) - began, n))
+        if (must_leave(run, began, n, false))
             break;
     }
     if (all_quick && n) {

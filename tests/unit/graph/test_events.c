@@ -62,7 +62,8 @@ static void add_edge(struct tl_str *t, const char *id, const char *from, const c
                      const char *in)
 {
     tl_str_printf(t,
-                  "%s{\"id\":\"%s\",\"source\":\"%s\",\"sourceHandle\":\"%s\",\"target\":\"%s\",\"targetHandle\":\"%s\"}",
+                  "%s{\"id\":\"%s\",\"source\":\"%s\",\"sourceHandle\":\"%s\","
+                  "\"target\":\"%s\",\"targetHandle\":\"%s\"}",
                   strcmp(id, "first") ? "," : "", id, from, out, to, in);
 }
 
