@@ -239,11 +239,10 @@ void tl_op_progress(struct tl_op_ctx *ctx, double fraction, const char *message)
             run->progress += fraction - (double)s->progress;
             s->progress = (float)fraction;
         }
-        if (message && !s->extra)
-            s->extra = tl_calloc(1, sizeof(*s->extra));
-        if (message && s->extra && (!s->extra->message || strcmp(s->extra->message, message) != 0)) {
-            free(s->extra->message);
-            s->extra->message = tl_strdup(message);
+        struct tl_node_extra *x = message ? tl_node_extra(s) : NULL;
+        if (x && (!x->message || strcmp(x->message, message) != 0)) {
+            free(x->message);
+            x->message = tl_strdup(message);
         }
         tl_journal_node_changed(run, ctx->node);
     }
@@ -253,7 +252,7 @@ void tl_op_progress(struct tl_op_ctx *ctx, double fraction, const char *message)
 bool tl_op_cancelled(struct tl_op_ctx *ctx)
 {
     struct tl_run *run = ctx->run;
-    const struct tl_policy *policy = ctx->def->policy ? ctx->def->policy : tl_policy_of_op(ctx->def->op);
+    const struct tl_policy *policy = tl_node_policy(ctx->def);
     bool late =
         ctx->began_us && policy->timeout_ms && tl_exec_mono_us(run->exec) - ctx->began_us > policy->timeout_ms * 1000;
     pthread_mutex_lock(&run->lock);
@@ -421,11 +420,10 @@ void tl_op_waiting(struct tl_op_ctx *ctx, json_t *what)
     struct tl_run *run = ctx->run;
     pthread_mutex_lock(&run->lock);
     struct tl_node_state *s = &run->nodes[ctx->node];
-    if (!s->extra)
-        s->extra = tl_calloc(1, sizeof(*s->extra));
-    if (s->extra && !ctx->done && !run->stopping) {
-        json_decref(s->extra->waits);
-        s->extra->waits = json_incref(what);
+    struct tl_node_extra *x = tl_node_extra(s);
+    if (x && !ctx->done && !run->stopping) {
+        json_decref(x->waits);
+        x->waits = json_incref(what);
         s->status = TL_NODE_WAITING;
         tl_journal_node_changed(run, ctx->node);
         if (ctx->has_place)

@@ -23,15 +23,21 @@ static bool gather(struct tl_compute *c)
     return true;
 }
 
+/* What the node's compute() sees. False where an ordinary attempt must do it. */
+static bool look(const struct tl_run *run, const struct tl_plan_node *n, struct tl_compute *c)
+{
+    if (!n->op->compute || n->nin > TL_COMPUTE_PORTS)
+        return false;
+    c->node = n;
+    c->plan = run->plan;
+    c->values = run->values;
+    return gather(c);
+}
+
 bool tl_run_compute_plain(struct tl_run *run, const struct tl_plan_node *n)
 {
     struct tl_compute c;
-    if (!n->op->compute || n->nin > TL_COMPUTE_PORTS)
-        return false;
-    c.node = n;
-    c.plan = run->plan;
-    c.values = run->values;
-    return gather(&c) && n->op->compute(&c, run->values + n->first_out) == 0;
+    return look(run, n, &c) && n->op->compute(&c, run->values + n->first_out) == 0;
 }
 
 /* With results kept: the one that is there, or a new one. Runs that go on after a crash, and nodes with a policy, have further rules: an ordinary attempt knows them. */
@@ -54,14 +60,10 @@ static bool compute_kept(struct tl_run *run, uint32_t node, const struct tl_comp
 bool tl_run_compute(struct tl_run *run, uint32_t node)
 {
     const struct tl_plan_node *n = &run->plan->nodes[node];
-    if (!n->op->compute || n->nin > TL_COMPUTE_PORTS)
-        return false;
-    struct tl_compute c = {.node = n, .plan = run->plan, .values = run->values};
-    if (!gather(&c))
-        return false;
+    struct tl_compute c;
     if (run->exec->results && (run == run->root || run->open))
-        return compute_kept(run, node, &c);
-    if (n->op->compute(&c, tl_run_values(run, node)) != 0)
+        return look(run, n, &c) && compute_kept(run, node, &c);
+    if (!tl_run_compute_plain(run, n))
         return false;
     tl_run_computed(run, node, NULL);
     return true;

@@ -223,7 +223,7 @@ void tl_run_durable(struct tl_run *root)
 
 /* ---- what became of a node; run->lock held ---- */
 
-static struct tl_node_extra *extra_of(struct tl_node_state *s)
+struct tl_node_extra *tl_node_extra(struct tl_node_state *s)
 {
     if (!s->extra)
         s->extra = tl_calloc(1, sizeof(*s->extra));
@@ -232,7 +232,7 @@ static struct tl_node_extra *extra_of(struct tl_node_state *s)
 
 static void note(struct tl_node_state *s, int err, const char *message)
 {
-    struct tl_node_extra *x = extra_of(s);
+    struct tl_node_extra *x = tl_node_extra(s);
     if (!x)
         return;
     free(x->message);

@@ -303,6 +303,8 @@ bool tl_op_ask_person(struct tl_op_ctx *ctx);
 /* run.c */
 void tl_values_clear(struct tl_value *v, uint32_t n);
 const struct tl_policy *tl_node_policy(const struct tl_plan_node *n);
+/* Made at the first call; NULL on want of memory. run->lock held. */
+struct tl_node_extra *tl_node_extra(struct tl_node_state *s);
 int tl_run_new(struct tl_exec *exec, struct tl_plan *plan, struct tl_run **ret);
 struct tl_run *tl_run_ref(struct tl_run *run);
 void tl_run_unref(struct tl_run *run);
